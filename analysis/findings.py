@@ -1,0 +1,95 @@
+"""What the numbers of a study allow to say, in sentences generated from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from analysis.contrasts import Contrast, gaps
+from analysis.render import signed
+from analysis.statistics import ALPHA
+from study.plan.model import Phase, Plan
+
+_TPE_STARTUP_TRIALS = 10  # Optuna's TPE samples at random until this many trials have an outcome
+
+
+def findings(contrasts: Sequence[Contrast], plan: Plan) -> list[str]:
+    """Say which contrasts are significant after Holm, which not notable, and which undetermined."""
+    if not contrasts:
+        return ["The plan declares no contrasts, so nothing is tested."]
+    judged = [c for c in contrasts if c.result.has_interval]
+    significant = [c for c in judged if c.is_significant]
+    family = (
+        f"the {len(contrasts)} declared contrasts (two-sided paired t tests on {plan.primary}, α = {ALPHA:g})"
+    )
+    if not judged:
+        sentences = [f"None of {family} can be judged yet."]
+    elif significant:
+        sentences = [
+            f"Significant after Holm's correction over {family}: {_list(significant, with_mean=True)}."
+        ]
+    else:
+        sentences = [f"None of {family} is significant after Holm's correction."]
+    if plan.equivalence_margin_pp is not None and judged:
+        sentences += _within_margin(judged, plan.equivalence_margin_pp)
+    open_ones = [c for c in judged if c.verdict == "undetermined"]
+    if open_ones:
+        sentences.append(f"Undetermined, neither significant nor shown to be small: {_list(open_ones)}.")
+    unjudged = [c for c in contrasts if not c.result.has_interval]
+    if judged and unjudged:
+        sentences.append(f"Without a verdict, for the reason in the table: {_list(unjudged)}.")
+    return sentences
+
+
+def caveats(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
+    """Say what a reader must know to weigh the numbers: what is missing, how tuning went, which code ran."""
+    lacking = ", ".join(filter(None, gaps(runs, plan).values()))
+    sentences = [f"Unfinished, completed confirm runs: {lacking}."] if lacking else []
+    sentences += _search(trials, plan)
+    if plan.unit == "continuation":
+        sentences.append(
+            "Every statement is for this checkpoint, tuned on it; the unit is the continuation seed."
+        )
+    confirm = runs[(runs["phase"] == Phase.CONFIRM) & (runs["code"] != "")]
+    versions = confirm["code"].value_counts()
+    if len(versions) > 1:
+        arms = sorted(set(confirm.loc[confirm["code"] != versions.index[0], "arm"]))
+        which = f"arms with runs of another version than most: {', '.join(arms)}"
+        sentences.append(f"The confirm runs were made by {len(versions)} versions of the code; {which}.")
+    return sentences
+
+
+def search_name(plan: Plan) -> str:
+    """Name the search for what it is: TPE that never leaves its start-up phase is random search."""
+    if plan.tune.sampler == "tpe" and plan.tune.trials_per_arm > _TPE_STARTUP_TRIALS:
+        return "TPE search with a start point"
+    return "random search with a start point"
+
+
+def _search(trials: pd.DataFrame, plan: Plan) -> list[str]:
+    tuned = [arm.name for arm in plan.arms if arm.is_tuned]
+    if not tuned:
+        return []
+    budget = plan.tune.trials_per_arm
+    because = f" (TPE samples at random until {_TPE_STARTUP_TRIALS} trials have ended)"
+    reason = because if plan.tune.sampler == "tpe" and search_name(plan).startswith("random") else ""
+    what = f"{search_name(plan)}{reason}, {budget} trial{'' if budget == 1 else 's'} per arm"
+    sentences = [f"Tuning: {what}, on the validation split."]
+    ended = trials.loc[trials["state"] != "running", "arm"].value_counts()
+    short = [f"{name} {ended.get(name, 0)}/{budget}" for name in tuned if ended.get(name, 0) != budget]
+    return sentences + (
+        [f"The searches have not ended with equal budgets: {', '.join(short)} trials."] if short else []
+    )
+
+
+def _within_margin(judged: Sequence[Contrast], margin_pp: float) -> list[str]:
+    small = [c for c in judged if "not notable" in c.verdict]
+    if not small:
+        return [f"For none of those that can be judged is an improvement of {margin_pp:g} pp ruled out."]
+    bound = f"one-sided 95 % upper bound below the margin of {margin_pp:g} pp, not corrected for multiplicity"
+    return [f"No notable improvement ({bound}): {_list(small)}."]
+
+
+def _list(contrasts: Sequence[Contrast], *, with_mean: bool = False) -> str:
+    return ", ".join(f"{c.label} ({signed(c.result.mean)} pp)" if with_mean else c.label for c in contrasts)

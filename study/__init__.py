@@ -1,0 +1,1 @@
+"""An ablation-study framework for continued self-supervised pre-training."""

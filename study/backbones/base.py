@@ -1,0 +1,24 @@
+"""What a backbone is: a frozen dataclass of settings that builds an image encoder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+
+class Backbone(ABC):
+    """Base of all backbones; subclasses are frozen dataclasses whose fields are their configuration.
+
+    Attributes:
+        representation_dim: width of the encoder's output.
+    """
+
+    representation_dim: int
+
+    @abstractmethod
+    def build(self, num_channels: int, image_size: int) -> nn.Module:
+        """Build a freshly initialised encoder (batch, num_channels, image_size, image_size) → (batch, representation_dim).
+
+        Initial weights come from torch's global generator, which the caller seeds.
+        """

@@ -1,0 +1,49 @@
+"""What a sweep file would do, without doing it."""
+
+from __future__ import annotations
+
+from study.errors import StudyError
+from study.orchestration.board import duration
+from study.orchestration.forecast import count_runs, forecast
+from study.orchestration.status import study_status
+from study.paths import HomePaths
+from study.plan.model import Arm, Phase, Plan
+
+
+def describe(plan: Plan, home: HomePaths) -> str:
+    """Arms (generated ones too), runs per phase, what is done already, and the expected time."""
+    counts = count_runs(plan)
+    expected = forecast(plan)
+    lines = [f"{plan.study}: {plan.question}", "", "Arms:"]
+    width = max(len(arm.name) for arm in plan.arms)
+    lines += [f"  {arm.name:{width}}  {_describe_arm(arm, plan)}" for arm in plan.arms]
+    lines += ["", "Runs:"]
+    done = _done(plan, home)
+    for phase in Phase:
+        each = f"about {duration(expected.seconds[phase])} each"
+        lines.append(f"  {phase:8} {counts[phase]:4d}, {done.get(phase, 0)} already done, {each}")
+    left = sum((counts[p] - done.get(p, 0)) * expected.seconds[p] for p in Phase)
+    lines += ["", f"Expected: {duration(left)} of one slot; divide by the runs at once (timed on this machine just now)."]
+    lines += ["", "Contrasts, one family, Holm on " + plan.primary + ":"]
+    lines += [f"  {a} - {b}" for a, b in plan.contrasts]
+    return "\n".join(lines)
+
+
+def _describe_arm(arm: Arm, plan: Plan) -> str:
+    if not arm.continued:
+        return "not continued"
+    what = "continued without add-on" if arm.criterion.name == "none" else arm.criterion.name
+    if arm.parent:
+        what = f"{arm.parent} without {', '.join(arm.dropped)} (generated)"
+    if arm.inherits:
+        return f"{what}; parameters of {arm.parent}'s winner"
+    ranges = [f"{name.rpartition('.')[2]} in [{r.low:g}, {r.high:g}]" for name, r in arm.space.items()]
+    return f"{what}; {plan.tune.trials_per_arm} trials of {', '.join(ranges)}" if ranges else f"{what}; nothing tuned"
+
+
+def _done(plan: Plan, home: HomePaths) -> dict[Phase, int]:
+    try:
+        status = study_status(home, plan.study)
+    except (FileNotFoundError, StudyError):
+        return {}
+    return {phase: status.phases[phase].get("completed", 0) for phase in Phase}

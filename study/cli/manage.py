@@ -1,0 +1,91 @@
+"""`python -m study status|publish|report|stop STUDY`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import select
+import sys
+from collections.abc import Sequence
+
+from study.cli.common import FINISHED, add_home, chosen_home, guarded
+from study.errors import UserError, did_you_mean
+
+_HELP = {
+    "status": "what is done, what runs, what failed",
+    "publish": "copy the journals into MLflow",
+    "report": "write tables and figures from what there is",
+    "stop": "ask the orchestrator and its runs to save and leave",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the arguments and run one command."""
+    parser = argparse.ArgumentParser(prog="python -m study", description="Look after a study.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in _HELP.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("study", metavar="STUDY", help="name of the study")
+        add_home(command)
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="as JSON")
+        if name == "publish":
+            command.add_argument("--follow", action="store_true", help="go on until standard input closes")
+    args = parser.parse_args(argv)
+    run = {"status": _status, "publish": _publish, "report": _report, "stop": _stop}[args.command]
+    return guarded(lambda: run(args))
+
+
+def _status(args: argparse.Namespace) -> int:
+    from study.orchestration.status import study_status
+
+    status = study_status(chosen_home(args), _known_study(args))
+    print(json.dumps(status.as_json(), indent=1) if args.json else status.as_text())
+    return FINISHED
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from study.tracking.follow import follow
+    from study.tracking.mlflow_tracker import MlflowTracker
+    from study.tracking.publisher import publish
+    from study.tracking.store import store_uri
+
+    home, name = chosen_home(args), _known_study(args)
+    uri = store_uri(home)
+    if args.follow:
+        logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+        follow(home, name, uri, stop=_input_closed, interval_s=10.0)
+        return FINISHED
+    print(publish(home, name, MlflowTracker(uri, home)))
+    return FINISHED
+
+
+def _input_closed() -> bool:
+    """Whether the orchestrator, which holds the other end, is gone or wants us to end."""
+    ready, _, _ = select.select([sys.stdin], [], [], 0)
+    return bool(ready) and not sys.stdin.buffer.read1(1)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from analysis.report import write_report
+
+    study = chosen_home(args).study(_known_study(args))
+    print(write_report(study.root).text)
+    print(f"\nWritten to {study.report}")
+    return FINISHED
+
+
+def _stop(args: argparse.Namespace) -> int:
+    from study.orchestration.stop import request_stop
+
+    print(request_stop(chosen_home(args), _known_study(args)))
+    return FINISHED
+
+
+def _known_study(args: argparse.Namespace) -> str:
+    home = chosen_home(args)
+    known = sorted(path.parent.name for path in home.root.glob("*/plan.json"))
+    if args.study not in known:
+        raise UserError(f"no study {args.study!r} in {home.root}.{did_you_mean(args.study, known)}")
+    return str(args.study)

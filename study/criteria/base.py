@@ -1,0 +1,76 @@
+"""What a criterion is: a frozen dataclass that maps the projections of a batch to one scalar to be minimised."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from study.plan.space import FloatRange
+
+
+@dataclass(frozen=True)
+class Views:
+    """The views of one batch, as a criterion sees them.
+
+    Attributes:
+        projections: shape (views, batch, dim); projector outputs, not normalised.
+    """
+
+    projections: Tensor
+
+    @cached_property
+    def embeddings(self) -> Tensor:
+        """Projections on the unit sphere, shape (views, batch, dim)."""
+        return functional.normalize(self.projections, dim=-1)
+
+
+@dataclass(frozen=True)
+class CriterionResult:
+    """What a criterion returns.
+
+    Attributes:
+        total: scalar added to the base loss and minimised.
+        terms: named, unweighted scalars that make up the total.
+    """
+
+    total: Tensor
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Criterion(ABC):
+    """Base of all criteria; subclasses are frozen dataclasses whose fields are their configuration.
+
+    Calling one computes in at least float32 whatever autocast says: half precision destroys sorted spacings.
+
+    Attributes:
+        search_space: the fields a search tunes unless the sweep file says otherwise.
+        components: what an ablation can drop: component name → the field values that switch it off.
+    """
+
+    search_space: ClassVar[Mapping[str, FloatRange]] = {}
+    components: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __call__(self, views: Views) -> CriterionResult:
+        """Compute the criterion of (views, batch, dim) projections.
+
+        Raises:
+            ValueError: the projections have another number of dimensions, or fewer than two rows.
+        """
+        z = views.projections
+        if z.ndim != 3 or z.shape[1] < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs projections of shape (views, batch >= 2, dim), got {tuple(z.shape)}"
+            )
+        with torch.autocast(z.device.type, enabled=False):
+            return self.compute(Views(z.double() if z.dtype == torch.float64 else z.float()))
+
+    @abstractmethod
+    def compute(self, views: Views) -> CriterionResult:
+        """Compute the criterion; `views` holds float32 or float64 and autocast is off."""

@@ -1,0 +1,72 @@
+"""What a dataset is: a frozen dataclass that finds, checks and opens images, one split at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+
+class Split(StrEnum):
+    """A labelled part of a dataset: TRAIN is the pool that probes learn from, the others are what they are judged on."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with labels.
+
+    Attributes:
+        images: uint8, shape (num_images, channels, height, width).
+        labels: int64, shape (num_images,).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+class Dataset(ABC):
+    """Base of all datasets; subclasses are frozen dataclasses whose fields are their configuration.
+
+    Validation images never take part in pre-training; nothing of the test split is read unless it is asked for.
+    """
+
+    num_classes: ClassVar[int]
+    num_channels: ClassVar[int]
+    image_size: ClassVar[int]
+
+    @abstractmethod
+    def locate(self, roots: Sequence[Path]) -> Path:
+        """Return the first folder under `roots` that holds this dataset's files.
+
+        Raises:
+            DataError: no root holds them; the message lists where it looked and the commands that help.
+        """
+
+    @abstractmethod
+    def download(self, root: Path) -> Path:
+        """Download into `root` and return the folder, or raise DataError with the commands that help."""
+
+    @abstractmethod
+    def unlabelled(self, folder: Path) -> Tensor:
+        """Images for pre-training, uint8, shape (num_ssl_images, channels, height, width)."""
+
+    @abstractmethod
+    def labelled(self, folder: Path, split: Split) -> LabelledImages:
+        """Images and labels of one split; opens that split's files alone.
+
+        Raises:
+            DataError: a file is missing, truncated or not in the expected format; names the file and what to do.
+        """
+
+    @abstractmethod
+    def fingerprint(self, folder: Path) -> str:
+        """sha256 over the names and bytes of the training files (hex); recorded with every run."""

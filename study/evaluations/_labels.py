@@ -1,0 +1,64 @@
+"""Which images of the labelled pool a few-label evaluation may see."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def draw_labels(
+    labels: NDArray[np.int64], percent: int, *, dataset: str, base_seed: int, draw: int
+) -> NDArray[np.int64]:
+    """Draw a class-balanced subset of a labelled pool.
+
+    A pure function of its arguments: every arm gets the same labels, every base seed gets new ones, so that
+    the spread over base seeds contains the luck of the draw.
+
+    The pool is shuffled once; each class then hands out its images in that order, one per round, until the
+    subset is full. Class counts therefore differ by at most one while the classes last, and a class that runs
+    out leaves its share to the others.
+
+    Args:
+        labels: class of every image of the pool, shape (num_images,).
+        percent: size of the subset in percent of the pool, in (0, 100]; rounded to whole images.
+        dataset: the dataset's name.
+        base_seed: seed of the base pre-training.
+        draw: number of the draw, from 0.
+
+    Returns:
+        Increasing indices into the pool, shape (subset_size,); at 100 % the whole pool.
+
+    Raises:
+        ValueError: `percent` is out of range, or the subset is too small for one label per class.
+    """
+    if not 0 < percent <= 100:
+        raise ValueError(f"percent must be in (0, 100], got {percent}")
+    num_images, num_classes = len(labels), len(np.unique(labels))
+    size = round(num_images * percent / 100)
+    if size < num_classes:
+        raise ValueError(
+            f"{percent} % of a pool of {num_images} images is {size} labels, "
+            f"fewer than its {num_classes} classes; raise the percentage or enlarge the pool"
+        )
+    if percent == 100:
+        return np.arange(num_images, dtype=np.int64)
+    shuffled = _generator(dataset, percent, base_seed, draw).permutation(num_images)
+    rounds = _occurrence(labels[shuffled])
+    chosen = shuffled[np.argsort(rounds, kind="stable")[:size]]
+    return np.sort(chosen).astype(np.int64)
+
+
+def _generator(dataset: str, percent: int, base_seed: int, draw: int) -> np.random.Generator:
+    key = f"label draw/{dataset}/{percent}/{base_seed}/{draw}"
+    return np.random.default_rng(int.from_bytes(sha256(key.encode()).digest(), "big"))
+
+
+def _occurrence(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many earlier entries have the same label, shape (num_images,): [3, 5, 3, 3] → [0, 0, 1, 2]."""
+    order = np.argsort(labels, kind="stable")
+    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    occurrence = np.empty(len(labels), dtype=np.int64)
+    occurrence[order] = np.arange(len(labels)) - np.repeat(starts, counts)
+    return occurrence

@@ -1,0 +1,61 @@
+"""What an evaluation is: a frozen dataclass that maps frozen representations to named metrics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Representations:
+    """Frozen backbone outputs of clean images.
+
+    Attributes:
+        features: float32, shape (num_images, representation_dim).
+        labels: int64, shape (num_images,).
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """Everything an evaluation may look at.
+
+    Attributes:
+        train: the labelled pool.
+        held_out: what the evaluation is judged on; validation while tuning, test when confirming.
+        num_classes: number of classes.
+        dataset: the dataset's name; with `base_seed` it decides which labels are drawn, never the arm.
+        base_seed: label draws are new for every base and equal across arms.
+    """
+
+    train: Representations
+    held_out: Representations
+    num_classes: int
+    dataset: str
+    base_seed: int
+
+
+class Evaluation(ABC):
+    """Base of all evaluations; subclasses are frozen dataclasses whose fields are their configuration.
+
+    Attributes:
+        unit: unit of every metric, e.g. `percent`.
+    """
+
+    unit: ClassVar[str] = "percent"
+
+    @abstractmethod
+    def __call__(self, task: EvaluationTask) -> Mapping[str, float]:
+        """Return metric name → value. Deterministic: two calls give equal numbers."""
+
+    @abstractmethod
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of the metrics that a call returns, known without data."""

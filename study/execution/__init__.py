@@ -1,0 +1,1 @@
+"""Where attempts run: `base` is the interface, the other modules are the places."""

@@ -1,0 +1,47 @@
+"""What an executor is: it starts attempts somewhere and knows which of them still run."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from study.journal.replay import AttemptState, AttemptStatus
+from study.paths import AttemptPaths
+from study.journal import process
+
+
+class Executor(ABC):
+    """Base of all executors.
+
+    Attributes:
+        name: recorded with every attempt.
+        slots: how many attempts may run at once.
+    """
+
+    name: str
+    slots: int
+
+    @abstractmethod
+    def submit(self, attempt: AttemptPaths) -> Mapping[str, Any]:
+        """Start the attempt and return what identifies it to this executor; kept in job.json."""
+
+    @abstractmethod
+    def is_alive(self, attempt: AttemptState) -> bool:
+        """Whether the attempt's process may still write. A later orchestrator asks this of an earlier one's attempts."""
+
+    @abstractmethod
+    def stop(self, attempt: AttemptState) -> None:
+        """Ask the attempt to save and leave; returns at once."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the executor holds; attempts that run go on."""
+
+
+def claimant_lives(attempt: AttemptState) -> bool:
+    """Whether the process that claimed an attempt runs on this host."""
+    claim = attempt.claim
+    if claim is None or attempt.status is AttemptStatus.REVOKED:
+        return False
+    return process.is_on_this_host(claim) and process.is_alive(claim)

@@ -1,0 +1,113 @@
+"""Attempts run on this machine, each in a process forked from a server that has torch loaded.
+
+The server is `multiprocessing`'s: it outlives a killed orchestrator until its last child ends, and its children lead
+sessions of their own, so that Ctrl-C in a terminal reaches the orchestrator alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from study.execution.base import Executor, claimant_lives
+from study.journal.replay import AttemptState
+from study.paths import AttemptPaths
+
+_ROOT = Path(__file__).parents[2]
+
+
+class LocalExecutor(Executor):
+    """As many attempts at once as there are slots; one per accelerator where there are any."""
+
+    name = "local"
+
+    def __init__(self, slots: int | None = None) -> None:
+        """Start the server in the background.
+
+        Args:
+            slots: attempts at once; default: one per NVIDIA GPU, else one per core this process may use.
+        """
+        self._gpus = visible_gpus()
+        self.slots = slots or len(self._gpus) or num_cores()
+        self._processes: dict[str, tuple[multiprocessing.process.BaseProcess, str | None]] = {}
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["study.execution.preload"])
+        multiprocessing.forkserver.ensure_running()
+
+    def submit(self, attempt: AttemptPaths) -> Mapping[str, Any]:
+        """Fork a process for the attempt."""
+        gpu = self._free_gpu()
+        process = self._context.Process(target=_child, args=(str(attempt.root), gpu), name=attempt.run.root.name)
+        process.start()
+        self._processes[str(attempt.root)] = (process, gpu)
+        return {"pid": process.pid, "gpu": gpu}
+
+    def is_alive(self, attempt: AttemptState) -> bool:
+        """Whether the process lives: known from the claim, or from the process just started that has not claimed yet."""
+        if attempt.claim is not None:
+            return claimant_lives(attempt)
+        job = attempt.job.get("job") or {}
+        return any(process.pid == job.get("pid") and process.is_alive() for process, _ in self._processes.values())
+
+    def stop(self, attempt: AttemptState) -> None:
+        """Send SIGTERM, which the worker takes as: save and leave."""
+        if attempt.claim is not None and self.is_alive(attempt):
+            os.kill(int(attempt.claim["pid"]), signal.SIGTERM)
+
+    def close(self) -> None:
+        """Forget the processes; `multiprocessing` would wait for them at exit."""
+        for process, _ in self._processes.values():
+            multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
+        self._processes.clear()
+
+    def _free_gpu(self) -> str | None:
+        self._processes = {root: (p, gpu) for root, (p, gpu) in self._processes.items() if p.is_alive()}
+        taken = [gpu for _, gpu in self._processes.values()]
+        return min(self._gpus, key=taken.count, default=None)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+
+
+def visible_gpus() -> Sequence[str]:
+    """NVIDIA GPUs by index or UUID, without asking torch, which would initialise CUDA in the parent."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [gpu for gpu in chosen.split(",") if gpu not in ("", "-1")]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+    return [line.split(":")[0].removeprefix("GPU ") for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+
+
+def _child(attempt_dir: str, gpu: str | None) -> None:
+    """The forked process: a session of its own, default signals, its own log files, then the worker."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    paths = AttemptPaths(Path(attempt_dir))
+    sys.stdout.flush()
+    for file, descriptor in ((paths.stdout, 1), (paths.stderr, 2)):
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    from study.worker.entry import run_attempt
+
+    sys.exit(run_attempt(attempt_dir))

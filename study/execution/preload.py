@@ -1,0 +1,15 @@
+"""What the fork server imports once, so that a run starts in milliseconds instead of seconds.
+
+Importing is all it may do: a tensor operation or a question about accelerators in the server would poison its children
+(a parallel region hangs a child, CUDA refuses to initialise in a fork).
+"""
+
+from study import registry
+from study.training import assemble, checkpoint, loop, representations
+from study.worker import entry, evaluate, train
+
+__all__ = ["assemble", "checkpoint", "entry", "evaluate", "loop", "representations", "train"]
+
+for _family in ("augmentations", "backbones", "criteria", "datasets", "evaluations", "methods"):
+    for _name in registry.names(_family):
+        registry.component(_family, _name)

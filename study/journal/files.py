@@ -1,0 +1,86 @@
+"""Reading and writing the files of a run: atomic, durable, one writer per file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from study.errors import JournalError
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, sync it and rename it: readers see all of it or nothing."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp's 0600 would hide the file from colleagues
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text`, atomically."""
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace `path` by `data` as indented JSON, atomically."""
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        JournalError: the file is not a JSON object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise JournalError(f"{path} is damaged ({error}); move it away and start the study again") from error
+    if not isinstance(data, dict):
+        raise JournalError(f"{path} is damaged (not a JSON object); move it away and start the study again")
+    return data
+
+
+def read_json_or_none(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object, or None when the file is missing."""
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return None
+
+
+def create_once(path: Path, data: Mapping[str, Any]) -> bool:
+    """Create `path` with `data` unless it exists; say whether this call created it.
+
+    A hard link decides who was first: unlike O_EXCL it is atomic on NFS too, and the file is complete from the start.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(data, file)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        return link_once(Path(name), path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def link_once(source: Path, target: Path) -> bool:
+    """Hard-link `source` to `target` unless `target` exists; say whether this call did it."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    return True

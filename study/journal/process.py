@@ -1,0 +1,58 @@
+"""Which process is this? Host, boot and start time, so that a recycled pid is not mistaken for its predecessor."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+def this_process() -> dict[str, Any]:
+    """Identity of the calling process: `host`, `boot_id`, `pid`, `start_time` (seconds since the epoch)."""
+    pid = os.getpid()
+    return {
+        "host": socket.gethostname(), "boot_id": boot_id(), "pid": pid,
+        "start_time": psutil.Process(pid).create_time(),
+    }  # fmt: skip
+
+
+def is_on_this_host(process: Mapping[str, Any]) -> bool:
+    """Whether the identity belongs to this machine."""
+    return bool(process.get("host") == socket.gethostname())
+
+
+def is_alive(process: Mapping[str, Any]) -> bool:
+    """Whether a process of this host still runs; False after a reboot, for a recycled pid, and for a zombie."""
+    if process.get("boot_id") != boot_id():
+        return False
+    try:
+        found = psutil.Process(int(process["pid"]))
+        same = abs(found.create_time() - float(process["start_time"])) < 2.0
+        return same and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@cache
+def boot_id() -> str:
+    """Changes when the machine boots."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return str(int(psutil.boot_time()))
+
+
+@cache
+def cpu_model() -> str:
+    """Name of the CPU model: results are bit-identical only on equal models."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

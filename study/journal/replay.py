@@ -1,0 +1,150 @@
+"""The state of a run as a pure fold over what its directory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from study.journal.events import read_events
+from study.journal.files import read_json_or_none
+from study.paths import AttemptPaths, RunPaths
+
+
+class AttemptStatus(StrEnum):
+    """How far one attempt has got, from its own files; whether its process lives is the executor's to say."""
+
+    INTENDED = "intended"  # job.json written, nobody has claimed it
+    REVOKED = "revoked"  # an orchestrator claimed it so that it never starts
+    STARTED = "started"  # claimed by a worker, no last word yet
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the attempt has said its last word."""
+        return self not in (AttemptStatus.INTENDED, AttemptStatus.STARTED)
+
+
+@dataclass(frozen=True)
+class AttemptState:
+    """What one attempt's files say.
+
+    Attributes:
+        number: from 1.
+        status: see `AttemptStatus`.
+        job: contents of job.json.
+        claim: contents of the claim, or None.
+        started: the `started` event, or None.
+        last_event: the newest event, or None.
+        failure: the `failed` event, or None.
+        resumed_step: step this attempt started from.
+        checkpoint_step: newest step with a checkpoint, or `resumed_step`.
+        steps: (step, time, metrics) of every step event.
+        is_trained: the attempt's training is complete.
+    """
+
+    number: int
+    status: AttemptStatus
+    job: Mapping[str, Any]
+    claim: Mapping[str, Any] | None = None
+    started: Mapping[str, Any] | None = None
+    last_event: Mapping[str, Any] | None = None
+    failure: Mapping[str, Any] | None = None
+    resumed_step: int = 0
+    checkpoint_step: int = 0
+    steps: tuple[tuple[int, float, Mapping[str, float]], ...] = ()
+    is_trained: bool = False
+    cpu_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a run's directory says.
+
+    Attributes:
+        attempts: in order.
+        trained: contents of the run's trained.json, or None.
+        evaluations: keys of the evaluations that exist.
+    """
+
+    attempts: tuple[AttemptState, ...] = ()
+    trained: Mapping[str, Any] | None = None
+    evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def last(self) -> AttemptState | None:
+        """The newest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of all attempts, training and evaluation."""
+        return sum(attempt.cpu_s for attempt in self.attempts)
+
+
+_LAST_WORDS = {"finished": AttemptStatus.FINISHED, "stopped": AttemptStatus.STOPPED, "failed": AttemptStatus.FAILED}
+
+
+def replay_attempt(paths: AttemptPaths) -> AttemptState:
+    """Fold one attempt's files into its state."""
+    job = read_json_or_none(paths.job) or {}
+    claim = read_json_or_none(paths.claim)
+    events = list(read_events(paths.events))
+    started = next((e for e in events if e["event"] == "started"), None)
+    last = events[-1] if events else None
+    resumed = int(started["resumed_step"]) if started else 0
+    checkpoints = [int(e["step"]) for e in events if e["event"] == "checkpoint"]
+    if last is not None and last["event"] in _LAST_WORDS:
+        status = _LAST_WORDS[last["event"]]
+    elif claim is None:
+        status = AttemptStatus.INTENDED
+    else:
+        status = AttemptStatus.REVOKED if claim.get("revoked") else AttemptStatus.STARTED
+    return AttemptState(
+        number=paths.number,
+        status=status,
+        job=job,
+        claim=claim,
+        started=started,
+        last_event=last,
+        failure=next((e for e in reversed(events) if e["event"] == "failed"), None),
+        resumed_step=resumed,
+        checkpoint_step=max([resumed, *checkpoints]),
+        steps=tuple((int(e["step"]), float(e["t"]), e["metrics"]) for e in events if e["event"] == "step"),
+        is_trained=any(e["event"] == "trained" for e in events),
+        cpu_s=max((float(e["cpu_s"]) for e in events if "cpu_s" in e), default=0.0),
+    )
+
+
+def replay_run(paths: RunPaths) -> RunState:
+    """Fold a run's directory into its state; an empty or missing directory is a run without attempts."""
+    evaluations = {}
+    if paths.evaluations.is_dir():
+        for file in sorted(paths.evaluations.glob("*.json")):
+            content = read_json_or_none(file)
+            if content is not None:
+                evaluations[file.stem] = content
+    return RunState(
+        attempts=tuple(replay_attempt(a) for a in paths.existing_attempts()),
+        trained=read_json_or_none(paths.trained),
+        evaluations=evaluations,
+    )
+
+
+def settled_steps(attempts: Sequence[AttemptState], *, include_provisional: bool) -> list[tuple[int, float, Mapping[str, float]]]:
+    """Training steps in order, without those that a later attempt did again.
+
+    Steps after an attempt's last checkpoint are provisional until its training is complete, because a later attempt
+    that resumes below them replaces them; they are left out unless `include_provisional`.
+    """
+    kept: list[tuple[int, float, Mapping[str, float]]] = []
+    for attempt in attempts:
+        if attempt.started is None:
+            continue
+        kept = [s for s in kept if s[0] <= attempt.resumed_step]
+        limit = None if attempt.is_trained or include_provisional else attempt.checkpoint_step
+        kept += [s for s in attempt.steps if limit is None or s[0] <= limit]
+    return kept

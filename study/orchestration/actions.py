@@ -1,0 +1,200 @@
+"""Acting: idempotent steps on the study's files. Intent is written before a side effect, the acknowledgement after it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from study.errors import HomeError
+from study.execution.base import Executor
+from study.journal.files import create_once, read_json, read_json_or_none, write_json, write_text
+from study.journal.replay import AttemptStatus, replay_attempt
+from study.paths import HomePaths, RunPaths, StudyPaths
+from study.plan.identity import code_identity
+from study.plan.model import SCHEMA_VERSION, EvaluationRequest, Plan, RunSpec
+from study.search.trial import Trial, TrialState
+from study.journal.process import is_alive, is_on_this_host, this_process
+
+
+def store_plan(study: StudyPaths, plan: Plan, text: str) -> None:
+    """Keep the sweep file verbatim and the resolved plan; the same study may only gain evaluations.
+
+    Raises:
+        HomeError: the folder holds another plan; shows the difference.
+    """
+    new = _through_json(plan.as_json())
+    old = read_json_or_none(study.plan)
+    if old is not None:
+        kept = {**new, "evaluations": [e for e in new["evaluations"] if e in old["evaluations"]]}
+        if {**old} != kept or len(kept["evaluations"]) < len(old["evaluations"]):
+            raise HomeError(
+                f"{study.root} belongs to another plan of the same name:\n{_diff(old, new)}\n"
+                f"Give the changed study a name of its own, e.g. study={plan.study}-2, or choose another --home"
+            )
+    write_json(study.plan, new)
+    write_text(study.plan_yaml, text)
+
+
+def check_code(home: HomePaths, runs: Sequence[RunPaths], *, accept_change: bool) -> str | None:
+    """Refuse to mix results of different code.
+
+    Args:
+        home: keeps what each code identity consists of.
+        runs: the study's runs and bases.
+        accept_change: go on in spite of a difference.
+
+    Returns:
+        A warning when a difference was accepted.
+
+    Raises:
+        HomeError: some run was trained by other code; names the changed files and libraries.
+    """
+    code = code_identity()
+    folder = home.root / "code"
+    folder.mkdir(exist_ok=True)
+    create_once(folder / f"{code['hash'][:12]}.json", code)
+    trained = [read_json_or_none(run.trained) for run in runs]
+    others = sorted({t["code"] for t in trained if t is not None and t["code"] != code["hash"]})
+    if not others:
+        return None
+    changes = [change for other in others for change in _code_changes(folder, other, code)]
+    message = "runs of this study were trained by other code; changed since: " + ", ".join(sorted(set(changes)))
+    if accept_change:
+        return message
+    raise HomeError(
+        f"{message}.\nGo back to that code, choose another --home, or go on with --accept-code-change, which the report marks"
+    )
+
+
+def revoke_orphans(runs: Sequence[RunPaths]) -> None:
+    """Make sure that attempts which a dead orchestrator intended, and nobody claimed, never start."""
+    for run in runs:
+        for attempt in run.existing_attempts():
+            state = replay_attempt(attempt)
+            owner = state.job.get("orchestrator", {})
+            alive = is_on_this_host(owner) and is_alive(owner)
+            if state.status is AttemptStatus.INTENDED and not alive:
+                create_once(attempt.claim, {"revoked": True, **this_process()})
+
+
+def submit(
+    home: HomePaths, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest],
+    executor: Executor, *, data_folder: Path, checkpoint_every_s: float,
+) -> None:  # fmt: skip
+    """Start the next attempt at a run.
+
+    Raises:
+        HomeError: the run's folder holds another spec.
+    """
+    run.attempts.mkdir(parents=True, exist_ok=True)
+    _store_spec(run, spec)
+    run.stop.unlink(missing_ok=True)
+    existing = run.existing_attempts()
+    attempt = run.attempt(existing[-1].number + 1 if existing else 1)
+    try:
+        attempt.root.mkdir()
+    except FileExistsError:
+        return  # another study of this home has just started the same base
+    job = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": spec.run_id,
+        "attempt": attempt.number,
+        "intent_t": time.time(),
+        "orchestrator": this_process(),
+        "executor": executor.name,
+        "commit": commit(),
+        "request": {
+            "home": str(home.root),
+            "data_folder": str(data_folder),
+            "checkpoint_every_s": checkpoint_every_s,
+            "evaluations": [_through_json(_request(e)) for e in evaluations],
+        },
+        "job": None,
+    }
+    write_json(attempt.job, job)
+    write_json(attempt.job, {**job, "job": dict(executor.submit(attempt))})
+
+
+def read_trials(study: StudyPaths, arm: str) -> list[Trial]:
+    """The recorded trials of an arm."""
+    records = [read_json(path) for path in study.trials(arm)]
+    return [Trial(r["number"], r["params"], TrialState(r["state"]), r["objective"]) for r in records]
+
+
+def write_trial(study: StudyPaths, arm: str, trial: Trial, run_ids: Sequence[str]) -> None:
+    """Record a trial; the search's own storage can be rebuilt from these records."""
+    path = study.trial(arm, trial.number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "arm": arm,
+        "number": trial.number,
+        "params": dict(trial.params),
+        "run_ids": list(run_ids),
+        "state": str(trial.state),
+        "objective": trial.objective,
+    }
+    if read_json_or_none(path) != record:
+        write_json(path, record)
+
+
+@cache
+def commit() -> str | None:
+    """The git commit of the framework's checkout, with `-dirty` when files differ; None outside of git."""
+    root = Path(__file__).parents[2]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() or None
+
+
+def _store_spec(run: RunPaths, spec: RunSpec) -> None:
+    new = _through_json(spec.as_json())
+    if not create_once(run.spec, new):
+        old = read_json(run.spec)
+        if old["training"] != new["training"] or old["schema_version"] != new["schema_version"]:
+            raise HomeError(f"{run.spec} describes another training:\n{_diff(old, new)}\nMove the folder away")
+
+
+def _request(request: EvaluationRequest) -> dict[str, Any]:
+    evaluation = {"name": request.evaluation.name, "params": dict(request.evaluation.params)}
+    return {"evaluation": evaluation, "split": request.split, "key": request.key}
+
+
+def _code_changes(folder: Path, other: str, code: Mapping[str, Any]) -> list[str]:
+    old = read_json_or_none(folder / f"{other[:12]}.json")
+    if old is None:
+        return [f"unknown code {other[:12]}"]
+    changes = []
+    for part in ("files", "libraries"):
+        names = sorted(old[part].keys() | code[part].keys())
+        changes += [name for name in names if old[part].get(name) != code[part].get(name)]
+    return changes
+
+
+def _through_json(data: Mapping[str, Any]) -> dict[str, Any]:
+    """As it will read back: tuples become lists."""
+    result: dict[str, Any] = json.loads(json.dumps(data))
+    return result
+
+
+def _diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The differing leaves of two nested mappings, old and new."""
+    lines = difflib.unified_diff(_leaves(old), _leaves(new), "stored", "now", lineterm="", n=0)
+    return "\n".join(f"  {line}" for line in lines if not line.startswith(("@@", "---", "+++")))
+
+
+def _leaves(data: Any, path: str = "") -> list[str]:
+    if isinstance(data, Mapping) and data:
+        return [line for key, value in data.items() for line in _leaves(value, f"{path}.{key}" if path else str(key))]
+    if isinstance(data, list) and any(isinstance(v, Mapping) for v in data):
+        return [line for i, value in enumerate(data) for line in _leaves(value, f"{path}[{value.get('name', i)}]")]
+    return [f"{path} = {json.dumps(data)}"]

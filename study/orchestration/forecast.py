@@ -1,0 +1,102 @@
+"""How long will it take? From runs that this home has completed, else from a few real training steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean
+from typing import Any
+
+from study.orchestration.progress import Progress
+from study.orchestration.snapshot import RunStatus
+from study.plan.expand import base_spec, required_evaluations, run_spec
+from study.plan.model import Phase, Plan
+
+_PROBE_STEPS = 3
+_EVALUATION_STEPS = 15  # an evaluation has been seen to cost about as much as this many training steps
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Expected numbers and costs.
+
+    Attributes:
+        num_runs: runs that the plan needs, by phase.
+        seconds: seconds that one run of a phase keeps a slot busy.
+    """
+
+    num_runs: Mapping[Phase, int]
+    seconds: Mapping[Phase, float]
+
+    def total_s(self) -> float:
+        """Slot-seconds of the whole plan."""
+        return sum(self.num_runs[phase] * self.seconds[phase] for phase in Phase)
+
+    def done_s(self, progress: Progress) -> float:
+        """Slot-seconds that are behind us, running runs counted by their steps."""
+        done = 0.0
+        for _, phase, view in progress.runs.values():
+            if view.status is RunStatus.ACTIVE and view.num_steps:
+                done += self.seconds[phase] * view.step / view.num_steps
+            elif view.status not in (RunStatus.ACTIVE, RunStatus.WAITING):
+                done += self.seconds[phase]
+        return done
+
+    def updated(self, progress: Progress) -> Forecast:
+        """With what completed runs really took in place of the estimate."""
+        measured = {}
+        for phase in Phase:
+            costs = [
+                view.train_cpu_s + sum(e["cpu_s"] for e in view.evaluations.values())
+                for _, p, view in progress.runs.values()
+                if p is phase and view.status is RunStatus.COMPLETED
+            ]
+            if costs:
+                measured[phase] = fmean(costs)
+        return Forecast(self.num_runs, {**self.seconds, **measured})
+
+
+def count_runs(plan: Plan) -> dict[Phase, int]:
+    """Runs that the plan needs, by phase."""
+    bases = {*plan.tune.base_seeds, *plan.confirm.base_seeds}
+    tuned = sum(arm.is_tuned for arm in plan.arms)
+    per_trial = len(plan.tune.base_seeds) * len(plan.tune.continuation_seeds)
+    confirming = sum(len(plan.confirm.continuation_seeds) if arm.continued else 1 for arm in plan.arms)
+    return {
+        Phase.PREPARE: len(bases),
+        Phase.TUNE: tuned * plan.tune.trials_per_arm * per_trial,
+        Phase.CONFIRM: confirming * len(plan.confirm.base_seeds),
+    }
+
+
+def forecast(plan: Plan) -> Forecast:
+    """Time a few steps of the pre-training and of a continuation on random images, on this machine."""
+    continued = next(arm for arm in plan.arms if arm.continued)
+    spec = run_spec(plan, continued, continued.start, plan.confirm.base_seeds[0], 1, Phase.CONFIRM)
+    num_images = int(plan.dataset.params.get("num_ssl_images", 0))
+    base_step = _seconds_per_step(base_spec(plan, plan.confirm.base_seeds[0]).training)
+    step = _seconds_per_step(spec.training)
+    training = plan.continuation.epochs * (num_images // plan.continuation.batch_size) * step
+    seconds = {Phase.PREPARE: plan.pretraining.epochs * (num_images // plan.pretraining.batch_size) * base_step}
+    for phase in (Phase.TUNE, Phase.CONFIRM):
+        seconds[phase] = training + _EVALUATION_STEPS * step * len(required_evaluations(plan, phase))
+    return Forecast(count_runs(plan), seconds)
+
+
+def _seconds_per_step(training: Mapping[str, Any]) -> float:
+    import torch
+
+    from study.training.assemble import build_network, build_trainer, component, set_numerics
+
+    set_numerics(training["numerics"])
+    dataset = component(training, "datasets", "dataset")
+    shape = (training["batch_size"] * (_PROBE_STEPS + 1), dataset.num_channels, dataset.image_size, dataset.image_size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    trainer = build_trainer(training, build_network(training), images, torch.device("cpu"))
+    steps = trainer.run(flush_every=1, must_stop=lambda: False)
+    next(steps)  # the first step pays for allocations
+    start = time.perf_counter()
+    taken = sum(len(records) for records in islice(steps, _PROBE_STEPS))
+    return (time.perf_counter() - start) / taken

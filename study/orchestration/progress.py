@@ -1,0 +1,29 @@
+"""Where a study stands: what boards and status messages show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from study.orchestration.snapshot import RunStatus, RunView
+from study.plan.model import Phase, RunSpec
+from study.search.trial import Trial
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a board shows.
+
+    Attributes:
+        runs: every known run with its phase and view.
+        trials: the trials of every tuned arm.
+        is_stopping: running attempts are saving and leaving.
+    """
+
+    runs: Mapping[str, tuple[RunSpec, Phase, RunView]]
+    trials: Mapping[str, list[Trial]]
+    is_stopping: bool = False
+
+    def count(self, status: RunStatus) -> int:
+        """How many known runs have this status."""
+        return sum(view.status is status for _, _, view in self.runs.values())

@@ -1,0 +1,117 @@
+"""Observing: what the directories and the executor say about every run, cheaply enough to ask four times a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from study.journal.files import read_json_or_none
+from study.journal.replay import AttemptState, AttemptStatus, RunState, replay_run
+from study.paths import RunPaths
+
+MAX_LOSSES = 3
+_INFEASIBLE = ("diverged", "memory")  # outcomes of the parameters, not faults of the machines
+
+
+class RunStatus(StrEnum):
+    """What to make of a run."""
+
+    WAITING = "waiting"  # needs an attempt
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    INFEASIBLE = "infeasible"  # diverged or out of memory: an outcome
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run as the orchestrator sees it.
+
+    Attributes:
+        status: see `RunStatus`.
+        step, num_steps: newest heartbeat of an active run.
+        num_attempts: attempts so far.
+        num_losses: attempts that ended without a last word since this orchestrator started.
+        evaluations: key → contents of the evaluation's file.
+        failure: kind and message of the last failure.
+    """
+
+    status: RunStatus = RunStatus.WAITING
+    step: int = 0
+    num_steps: int = 0
+    num_attempts: int = 0
+    num_losses: int = 0
+    evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    failure: str | None = None
+    train_cpu_s: float = 0.0
+
+
+class Observer:
+    """Reads run directories; a completed run is read once, an active one only through its process and heartbeat."""
+
+    def __init__(self, is_alive: Callable[[AttemptState], bool]) -> None:
+        """`is_alive` says whether the process of an attempt may still write."""
+        self._is_alive = is_alive
+        self._settled: dict[str, tuple[frozenset[str], RunView]] = {}
+        self._active: dict[str, tuple[RunState, RunPaths]] = {}
+        self._seen_before: dict[str, int] = {}
+
+    def view(self, paths: RunPaths, evaluation_keys: Sequence[str]) -> RunView:
+        """Observe one run, which is complete when it is trained and has the evaluations `evaluation_keys`."""
+        key = str(paths.root)
+        wanted = frozenset(evaluation_keys)
+        if key in self._settled and self._settled[key][0] == wanted:
+            return self._settled[key][1]
+        if key in self._active:
+            state, _ = self._active[key]
+            if state.last is not None and self._is_alive(state.last) and state.last.claim is not None:
+                return _active_view(paths, state)
+        state = replay_run(paths)
+        self._seen_before.setdefault(key, len(state.attempts))
+        view = self._judge(paths, state, wanted)
+        self._active.pop(key, None)
+        if view.status is RunStatus.ACTIVE:
+            self._active[key] = (state, paths)
+        elif view.status in (RunStatus.COMPLETED, RunStatus.INFEASIBLE):
+            self._settled[key] = (wanted, view)
+        return view
+
+    def active(self) -> list[tuple[RunPaths, AttemptState]]:
+        """Attempts that were alive when last observed."""
+        return [(paths, state.last) for state, paths in self._active.values() if state.last is not None]
+
+    def _judge(self, paths: RunPaths, state: RunState, wanted: frozenset[str]) -> RunView:
+        last = state.last
+        if last is not None and not last.status.is_over and self._is_alive(last):
+            return _active_view(paths, state)
+        recent = [a for a in state.attempts if a.number > self._seen_before[str(paths.root)]]
+        losses = sum(1 for a in recent if a.status in (AttemptStatus.INTENDED, AttemptStatus.STARTED))
+        failure = last.failure if last is not None else None
+        status = RunStatus.WAITING
+        if state.trained is not None and wanted <= state.evaluations.keys():
+            status = RunStatus.COMPLETED
+        elif failure is not None and failure["kind"] in _INFEASIBLE:
+            status = RunStatus.INFEASIBLE
+        elif (failure is not None and last in recent) or losses >= MAX_LOSSES:
+            status = RunStatus.FAILED
+        message = f"{failure['kind']}: {failure['message']}" if failure else None
+        if status is RunStatus.FAILED and message is None:
+            message = f"lost {losses} times: its process ended without a last word"
+        return RunView(
+            status,
+            num_attempts=len(state.attempts),
+            num_losses=losses,
+            evaluations=state.evaluations,
+            failure=message,
+            train_cpu_s=float(state.trained["cpu_s"]) if state.trained else 0.0,
+        )
+
+
+def _active_view(paths: RunPaths, state: RunState) -> RunView:
+    assert state.last is not None
+    beat = read_json_or_none(paths.attempt(state.last.number).heartbeat) or {}
+    return RunView(
+        RunStatus.ACTIVE, beat.get("step", 0), beat.get("num_steps", 0), len(state.attempts), evaluations=state.evaluations
+    )

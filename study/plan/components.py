@@ -1,0 +1,76 @@
+"""Components of a sweep file: names and fields checked against their dataclasses, defaults filled in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from study import registry
+from study.errors import Problem, did_you_mean
+from study.plan.model import Component
+
+
+def resolve(
+    family: str, name: str, given: Mapping[str, Any], path: str, problems: list[Problem], name_path: str | None = None
+) -> tuple[Component, Any] | None:
+    """Return the component with all its fields and an instance of it, or None after adding to `problems`.
+
+    Args:
+        family: folder under `study/`.
+        name: component name.
+        given: the fields that the sweep file sets.
+        path: where in the file the fields stand.
+        problems: every problem found is appended here.
+        name_path: where the name stands, when not at `path`.
+    """
+    known = registry.names(family)
+    if name not in known:
+        problems.append(Problem(name_path or path, f"no {name!r} in study/{family}/.{did_you_mean(name, known)}"))
+        return None
+    cls = registry.component(family, name)
+    hints = get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    values, before = {}, len(problems)
+    for key, value in given.items():
+        if key not in fields:
+            problems.append(Problem(_join(path, key), f"{name} has no field {key!r}.{did_you_mean(key, fields)}"))
+            continue
+        try:
+            values[key] = TypeAdapter(hints[key], config=ConfigDict(strict=True)).validate_python(_tuples(value))
+        except ValidationError as error:
+            problems.append(Problem(_join(path, key), f"{error.errors()[0]['msg']}, but got {value!r}"))
+    missing = [k for k, f in fields.items() if k not in given and _is_required(f)]
+    problems += [Problem(path, f"{name} needs a value for {key!r}") for key in missing]
+    if len(problems) > before:
+        return None
+    try:
+        instance = cls(**values)
+    except ValueError as error:
+        problems.append(Problem(path, str(error)))
+        return None
+    return Component(name, {key: _plain(getattr(instance, key)) for key in fields}), instance
+
+
+def build(family: str, component: Component) -> Any:
+    """Instantiate a resolved component (fields that went through JSON become tuples again)."""
+    cls = registry.component(family, component.name)
+    return cls(**{key: _tuples(value) for key, value in component.params.items()})
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

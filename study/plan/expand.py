@@ -1,0 +1,108 @@
+"""From a plan to run specs: pure functions of the plan, an arm, parameters and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from study.plan.identity import evaluation_request, training_identity
+from study.plan.model import Arm, EvaluationRequest, Phase, Plan, Recipe, RunSpec
+
+TRAINED_SPLITS = {Phase.TUNE: "validation", Phase.CONFIRM: "test"}
+
+
+def base_spec(plan: Plan, base_seed: int) -> RunSpec:
+    """The pre-training of one base model; its run id is the hash alone, because studies share bases."""
+    training = {
+        "stage": "pretraining",
+        **_substrate(plan),
+        "augmentation": asdict(plan.augmentation),
+        "initial": None,
+        "criterion": {"name": "none", "params": {}},
+        **asdict(plan.pretraining),
+        "seeds": {"base": base_seed},
+        "numerics": dict(plan.numerics),
+    }
+    identity = training_identity(training)
+    return RunSpec(identity[:12], identity, training, {"phase": str(Phase.PREPARE), "base_seed": base_seed})
+
+
+def run_spec(
+    plan: Plan, arm: Arm, params: Mapping[str, float], base_seed: int, continuation_seed: int, phase: Phase
+) -> RunSpec:
+    """One run of an arm with the tuned parameters `params` (dotted name → value).
+
+    An arm that is not continued has neither criterion nor optimiser, and continuation seed 0.
+    """
+    common = {**_substrate(plan), "initial": {"base": base_spec(plan, base_seed).identity}}
+    if arm.continued:
+        criterion, recipe = configured(plan, arm, params)
+        training = {
+            "stage": "continuation",
+            **common,
+            "augmentation": asdict(plan.augmentation),
+            "criterion": criterion,
+            **asdict(recipe),
+            "seeds": {"base": base_seed, "continuation": continuation_seed},
+            "numerics": dict(plan.numerics),
+        }
+    else:
+        continuation_seed = 0
+        training = {
+            "stage": "continuation", **common, "criterion": {"name": "none", "params": {}}, "epochs": 0,
+            "seeds": {"base": base_seed}, "numerics": dict(plan.numerics),
+        }  # fmt: skip
+    identity = training_identity(training)
+    labels = {
+        "study": plan.study,
+        "arm": arm.name,
+        "phase": str(phase),
+        "base_seed": base_seed,
+        "continuation_seed": continuation_seed,
+    }
+    return RunSpec(f"{arm.name}-b{base_seed}-c{continuation_seed}-{identity[:12]}", identity, training, labels)
+
+
+def configured(plan: Plan, arm: Arm, params: Mapping[str, float]) -> tuple[dict[str, Any], Recipe]:
+    """The criterion and the recipe of an arm after putting in tuned parameters."""
+    criterion = dict(arm.criterion.params)
+    optimizer = dict(plan.continuation.optimizer)
+    for name, value in params.items():
+        owner, _, key = name.rpartition(".")
+        {"criterion": criterion, "continuation.optimizer": optimizer}[owner][key] = value
+    recipe = Recipe(plan.continuation.epochs, plan.continuation.batch_size, optimizer)
+    return {"name": arm.criterion.name, "params": criterion}, recipe
+
+
+def inherited(arm: Arm, winner: Mapping[str, float]) -> dict[str, float]:
+    """The parent's winning parameters as an inheriting arm uses them: without those it holds fixed."""
+    return {name: value for name, value in winner.items() if name in arm.space}
+
+
+def tune_specs(plan: Plan, arm: Arm, params: Mapping[str, float]) -> list[RunSpec]:
+    """The runs of one trial."""
+    return _over_seeds(plan, arm, params, Phase.TUNE)
+
+
+def confirm_specs(plan: Plan, arm: Arm, params: Mapping[str, float]) -> list[RunSpec]:
+    """The runs on which an arm's winner is judged."""
+    return _over_seeds(plan, arm, params, Phase.CONFIRM)
+
+
+def required_evaluations(plan: Plan, phase: Phase) -> tuple[EvaluationRequest, ...]:
+    """What a run of this phase must be evaluated on: the objective on validation, or everything on test."""
+    split = TRAINED_SPLITS[phase]
+    objective = plan.tune.objective.split("/")[0]
+    wanted = [e for e in plan.evaluations if phase is Phase.CONFIRM or e.name == objective]
+    return tuple(evaluation_request(e, split) for e in wanted)
+
+
+def _over_seeds(plan: Plan, arm: Arm, params: Mapping[str, float], phase: Phase) -> list[RunSpec]:
+    seeds = plan.tune if phase is Phase.TUNE else plan.confirm
+    continuation_seeds = seeds.continuation_seeds if arm.continued else (0,)
+    return [run_spec(plan, arm, params, b, c, phase) for b in seeds.base_seeds for c in continuation_seeds]
+
+
+def _substrate(plan: Plan) -> dict[str, Any]:
+    return {name: asdict(getattr(plan, name)) for name in ("dataset", "method", "backbone")}

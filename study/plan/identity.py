@@ -1,0 +1,56 @@
+"""Identities: of a run's training, of an evaluation, and of the code that computes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from study.plan.model import SCHEMA_VERSION, Component, EvaluationRequest
+
+_CODE_FOLDERS = (
+    "tensors", "backbones", "criteria", "methods", "datasets", "augmentations", "training", "evaluations", "pretrained",
+)  # fmt: skip
+_LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn")
+
+
+def digest(data: Mapping[str, Any]) -> str:
+    """sha256 (hex) of `data` as canonical JSON: sorted keys, no spaces, no NaN."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def training_identity(training: Mapping[str, Any]) -> str:
+    """Identity of a run: everything that decides its weights, and the version of the schema that says so."""
+    return digest({"schema_version": SCHEMA_VERSION, "training": training})
+
+
+def evaluation_request(evaluation: Component, split: str) -> EvaluationRequest:
+    """An evaluation on a split, with the key that names its file."""
+    short = digest({"name": evaluation.name, "params": evaluation.params, "split": split})[:8]
+    return EvaluationRequest(evaluation, split, f"{evaluation.name}-{split}-{short}")
+
+
+@cache
+def code_files() -> dict[str, str]:
+    """sha256 (hex) of every file that training and evaluation run, by path relative to `study/`."""
+    root = Path(__file__).parents[1]
+    files = sorted(f for folder in _CODE_FOLDERS for f in (root / folder).rglob("*.py"))
+    return {f.relative_to(root).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+@cache
+def code_identity() -> dict[str, Any]:
+    """Identity of the code: `files` (path → sha256), `libraries` (name → version) and `hash` over both."""
+    libraries = {}
+    for name in _LIBRARIES:
+        try:
+            libraries[name] = version(name)
+        except PackageNotFoundError:
+            libraries[name] = "not installed"
+    content = {"files": code_files(), "libraries": libraries}
+    return {**content, "hash": digest(content)}

@@ -1,0 +1,207 @@
+"""The plan: the validated, immutable study. Plain frozen dataclasses; the YAML schema lives in `schema`.
+
+`as_json` of every class here is what `plan.json` and `spec.json` hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from study.plan.space import FloatRange
+
+SCHEMA_VERSION = 1
+
+
+class Phase(StrEnum):
+    """What a run is for."""
+
+    PREPARE = "prepare"
+    TUNE = "tune"
+    CONFIRM = "confirm"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component by name, with every field resolved.
+
+    Attributes:
+        name: file name in the family's folder.
+        params: all fields, defaults included, so that a changed default changes the identity.
+    """
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and with which optimiser something is trained.
+
+    Attributes:
+        epochs: passes over the SSL images; 0 trains nothing.
+        batch_size: images per step; the incomplete last batch of an epoch is dropped.
+        optimizer: `name`, `lr`, `weight_decay`, …, `schedule`, `warmup_epochs`; for continuations also
+            `state`: `reset` starts with a fresh optimiser, `keep` loads the base's.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One alternative being compared.
+
+    Attributes:
+        name: unique within the study.
+        continued: False for the arm that is not continued at all.
+        criterion: the criterion with its fixed fields; tuned fields hold their start value.
+        space: dotted name → range, e.g. `criterion.weight`, `continuation.optimizer.lr`; empty when nothing is tuned.
+        start: dotted name → value of trial 0; same keys as `space`.
+        parent: the arm this one was generated from.
+        dropped: the components of the parent's criterion that are switched off.
+        inherits: the parent's winner is used instead of an own search.
+    """
+
+    name: str
+    continued: bool
+    criterion: Component
+    space: Mapping[str, FloatRange] = field(default_factory=dict)
+    start: Mapping[str, float] = field(default_factory=dict)
+    parent: str | None = None
+    dropped: tuple[str, ...] = ()
+    inherits: bool = False
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the arm has a search of its own."""
+        return self.continued and not self.inherits and bool(self.space)
+
+
+@dataclass(frozen=True)
+class Tune:
+    """The searches: one per tuned arm, equal budgets, on the validation split."""
+
+    objective: str
+    trials_per_arm: int
+    base_seeds: tuple[int, ...]
+    continuation_seeds: tuple[int, ...]
+    sampler: str
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """Fresh seeds on which each arm's winner is judged, on the test split."""
+
+    base_seeds: tuple[int, ...]
+    continuation_seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The validated study; see the sweep file for the meaning of each key."""
+
+    study: str
+    question: str
+    dataset: Component
+    method: Component
+    backbone: Component
+    augmentation: Component
+    pretraining: Recipe
+    continuation: Recipe
+    arms: tuple[Arm, ...]
+    reference: str
+    unit: str
+    contrasts: tuple[tuple[str, str], ...]
+    evaluations: tuple[Component, ...]
+    primary: str
+    equivalence_margin_pp: float | None
+    tune: Tune
+    confirm: Confirm
+    numerics: Mapping[str, Any]
+    schema_version: int = SCHEMA_VERSION
+
+    def arm(self, name: str) -> Arm:
+        """The arm called `name`; KeyError when there is none."""
+        return {arm.name: arm for arm in self.arms}[name]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """Inverse of `as_json` after a round trip through JSON."""
+        return cls(
+            **{
+                **data,
+                "dataset": Component(**data["dataset"]),
+                "method": Component(**data["method"]),
+                "backbone": Component(**data["backbone"]),
+                "augmentation": Component(**data["augmentation"]),
+                "pretraining": Recipe(**data["pretraining"]),
+                "continuation": Recipe(**data["continuation"]),
+                "arms": tuple(_arm(arm) for arm in data["arms"]),
+                "contrasts": tuple((a, b) for a, b in data["contrasts"]),
+                "evaluations": tuple(Component(**e) for e in data["evaluations"]),
+                "tune": Tune(**{k: tuple(v) if isinstance(v, list) else v for k, v in data["tune"].items()}),
+                "confirm": Confirm(**{k: tuple(v) for k, v in data["confirm"].items()}),
+            }
+        )
+
+
+def _arm(data: Mapping[str, Any]) -> Arm:
+    return Arm(
+        **{
+            **data,
+            "criterion": Component(**data["criterion"]),
+            "space": {name: FloatRange(**r) for name, r in data["space"].items()},
+            "dropped": tuple(data["dropped"]),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that defines a run's training, resolved, plus labels that do not.
+
+    Attributes:
+        run_id: folder name: `<arm>-b<base seed>-c<continuation seed>-<hash12>`; for a base, the hash alone.
+        identity: sha256 (hex) of `training` and the schema version.
+        training: what is hashed: dataset, method, backbone, augmentation, initial, criterion, recipe, seeds, numerics.
+        labels: what the run is for: study, arm, phase, base_seed, continuation_seed. Not part of the identity.
+    """
+
+    run_id: str
+    identity: str
+    training: Mapping[str, Any]
+    labels: Mapping[str, Any]
+    schema_version: int = SCHEMA_VERSION
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
+        """Inverse of `as_json`."""
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """An evaluation that a run must have.
+
+    Attributes:
+        evaluation: name and resolved fields.
+        split: `validation` or `test`.
+        key: `<name>-<split>-<hash8>`, the file name without suffix.
+    """
+
+    evaluation: Component
+    split: str
+    key: str

@@ -1,0 +1,149 @@
+"""The keys of a sweep file, as pydantic models: the edge where YAML becomes typed. `load` gives them meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Seeds = Annotated[list[Seed], Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
+
+
+class _Strict(BaseModel):
+    """Unknown keys and silent conversions are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+class ComponentIn(_Strict):
+    """A component: its name alone, or a mapping with its name and fields."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def fields_given(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class RangeIn(_Strict):
+    """A range that a search samples from."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+class PretrainingOptimizerIn(_Strict):
+    """Optimiser of the base pre-training."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+
+
+class ContinuationOptimizerIn(_Strict):
+    """Optimiser of the continuation."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    state: Literal["reset", "keep"] = "reset"
+
+
+class BaseIn(_Strict):
+    """How the base models are made."""
+
+    method: ComponentIn
+    backbone: ComponentIn
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2)] = 250
+    optimizer: PretrainingOptimizerIn = PretrainingOptimizerIn()
+
+
+class ContinuationIn(_Strict):
+    """How they are continued."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2)] = 250
+    optimizer: ContinuationOptimizerIn
+
+
+class ArmIn(_Strict):
+    """One arm; keys other than these are fixed fields of its criterion."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, populate_by_name=True)
+    continue_: bool = Field(default=True, alias="continue")
+    criterion: str | None = None
+    start: dict[str, float] = {}
+    space: dict[str, RangeIn] | None = None
+
+
+class AblateIn(_Strict):
+    """Arms generated from another arm by leaving one component out at a time."""
+
+    arm: str
+    drop: Annotated[list[str], Field(min_length=1)]
+    weights: Literal["tuned", "inherited"] = "tuned"
+
+
+class TuneIn(_Strict):
+    """The searches."""
+
+    objective: str
+    trials_per_arm: Annotated[int, Field(ge=1)]
+    base_seeds: Seeds
+    continuation_seeds: Seeds = [1]
+    sampler: Literal["tpe", "random"] = "tpe"
+    shared: dict[str, RangeIn] = {}
+
+
+class ConfirmIn(_Strict):
+    """The fresh seeds of the comparison."""
+
+    base_seeds: Seeds
+    continuation_seeds: Seeds = [1]
+
+
+class NumericsIn(_Strict):
+    """What changes the bits of a result."""
+
+    num_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    deterministic: bool = True
+
+
+class SweepIn(_Strict):
+    """A sweep file."""
+
+    study: Name
+    question: str = ""
+    dataset: ComponentIn
+    augmentation: ComponentIn = ComponentIn(name="small_images")
+    base: BaseIn
+    continuation: ContinuationIn
+    arms: Annotated[dict[Name, ArmIn], Field(min_length=1)]
+    ablate: AblateIn | list[AblateIn] = []
+    reference: str
+    unit: Literal["base"] = "base"
+    contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
+    evaluations: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    primary: str
+    equivalence_margin_pp: Annotated[float, Field(gt=0)] | None = None
+    tune: TuneIn
+    confirm: ConfirmIn
+    numerics: NumericsIn = NumericsIn()

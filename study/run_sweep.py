@@ -1,0 +1,10 @@
+"""`python study/run_sweep.py SWEEP`: the launcher. Nothing else lives here, because jobs may import this file."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from study.cli import run_sweep
+
+    sys.exit(run_sweep())

@@ -1,0 +1,1 @@
+"""Choosing parameters: the only importer of Optuna. One search per arm, run by the orchestrator alone."""

@@ -1,0 +1,89 @@
+"""Publish again and again, beside an orchestrator, whatever happens to the tracker."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from study.errors import StudyError
+from study.paths import HomePaths
+from study.tracking.base import Tracker
+from study.tracking.publisher import publish
+
+_logger = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 300.0
+_LAST_PASS_S = 60.0
+
+
+def follow(
+    home: HomePaths,
+    study: str,
+    uri: str,
+    stop: Callable[[], bool],
+    interval_s: float = 10.0,
+    *,
+    connect: Callable[[HomePaths, str], Tracker] | None = None,
+) -> None:
+    """Publish every `interval_s` seconds until `stop()`, then once more, for a minute at most. Never raises.
+
+    While the tracker does not work, the waits grow up to five minutes; a single warning says so.
+
+    Args:
+        home: the study home.
+        study: name of the study.
+        uri: tracking URI.
+        stop: asked about twice a second.
+        interval_s: pause between passes.
+        connect: opens the tracker; MLflow by default, imported when first needed.
+    """
+    follower = _Follower(home, study, uri, connect or _connect)
+    while not stop():
+        num_failures = follower.attempt(stop)
+        _sleep(min(interval_s * 2**num_failures, max(interval_s, _LONGEST_WAIT_S)), stop)
+    deadline = time.monotonic() + _LAST_PASS_S
+    follower.attempt(lambda: time.monotonic() > deadline)
+
+
+class _Follower:
+    def __init__(
+        self, home: HomePaths, study: str, uri: str, connect: Callable[[HomePaths, str], Tracker]
+    ) -> None:
+        self._home, self._study, self._uri, self._connect = home, study, uri, connect
+        self._tracker: Tracker | None = None
+        self._num_failures = 0
+        self._known_problems: set[str] = set()
+
+    def attempt(self, interrupted: Callable[[], bool]) -> int:
+        """One pass; return how many have failed in a row."""
+        try:
+            if self._tracker is None:
+                self._tracker = self._connect(self._home, self._uri)
+            summary = publish(self._home, self._study, self._tracker, interrupted=interrupted)
+        except Exception as error:  # a tracker must never stop a study
+            if self._num_failures == 0:
+                is_bug = not isinstance(error, StudyError | OSError)
+                _logger.warning("publishing to %s fails, trying on: %s", self._uri, error, exc_info=is_bug)
+            self._num_failures = min(self._num_failures + 1, 16)
+        else:
+            if self._num_failures:
+                _logger.info("publishing to %s works again", self._uri)
+            self._num_failures = 0
+            for problem in summary.problems:
+                if problem not in self._known_problems:
+                    _logger.warning("not published: %s", problem)
+                    self._known_problems.add(problem)
+        return self._num_failures
+
+
+def _connect(home: HomePaths, uri: str) -> Tracker:
+    from study.tracking.mlflow_tracker import MlflowTracker
+
+    return MlflowTracker(uri, home.mlartifacts)
+
+
+def _sleep(duration_s: float, stop: Callable[[], bool]) -> None:
+    end = time.monotonic() + duration_s
+    while not stop() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(0.5, left))

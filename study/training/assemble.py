@@ -1,0 +1,55 @@
+"""From the hashed part of a spec to the objects of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import threadpoolctl
+import torch
+import torch.utils.deterministic
+from torch import Tensor
+
+from study.methods.base import MethodNetwork
+from study.plan.components import build
+from study.plan.model import Component
+from study.tensors.streams import stream_seed
+from study.training.loop import Trainer
+
+
+def set_numerics(numerics: Mapping[str, Any]) -> None:
+    """Set what changes the bits of a result, for this process."""
+    torch.set_num_threads(numerics["num_threads"])
+    threadpoolctl.threadpool_limits(numerics["num_threads"])  # scikit-learn's BLAS
+    torch.use_deterministic_algorithms(numerics["deterministic"])
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs 10 % of a small step
+    torch.backends.cudnn.benchmark = not numerics["deterministic"]
+
+
+def component(training: Mapping[str, Any], family: str, key: str) -> Any:
+    """The component that a spec names under `key`."""
+    return build(family, Component(**training[key]))
+
+
+def build_network(training: Mapping[str, Any]) -> MethodNetwork:
+    """A freshly initialised network; its weights are a function of the base seed."""
+    dataset = component(training, "datasets", "dataset")
+    backbone = component(training, "backbones", "backbone")
+    method = component(training, "methods", "method")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed("initialisation", training["seeds"]["base"]))
+        encoder = backbone.build(dataset.num_channels, dataset.image_size)
+        network: MethodNetwork = method.build(encoder, backbone.representation_dim)
+    return network
+
+
+def build_trainer(training: Mapping[str, Any], network: MethodNetwork, images: Tensor, device: torch.device) -> Trainer:
+    """A trainer that stands at step 0."""
+    return Trainer(
+        training,
+        network=network,
+        criterion=component(training, "criteria", "criterion"),
+        augmentation=component(training, "augmentations", "augmentation"),
+        images=images,
+        device=device,
+    )

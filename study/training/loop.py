@@ -1,0 +1,201 @@
+"""The training loop. Everything random is a function of (seeds, epoch, step), so a resumed run repeats the interrupted one.
+
+Steps count from 1; a step's number is how many updates the weights have seen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from study.augmentations.base import Augmentation
+from study.criteria.base import Criterion, Views
+from study.errors import DivergedError
+from study.methods.base import MethodNetwork
+from study.tensors.gather import gather_rows
+from study.tensors.streams import stream, stream_seed
+from study.training.optimizers import build_optimizer, learning_rate
+
+_NUM_VIEWS = 2
+_FLUSH_AFTER_S = 2.0
+_MINIMISED = ("train/loss", "train/base_loss", "train/criterion")
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step measured.
+
+    Attributes:
+        step: from 1.
+        metrics: `train/loss`, `train/base_loss`, `train/criterion`, `train/criterion/<term>`, `train/lr`.
+    """
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The steps of a run."""
+
+    num_images: int
+    batch_size: int
+    epochs: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches only."""
+        return self.num_images // self.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps_per_epoch * self.epochs
+
+
+class Trainer:
+    """One run in memory: network, optimiser and the step they stand at."""
+
+    def __init__(
+        self,
+        training: Mapping[str, Any],
+        *,
+        network: MethodNetwork,
+        criterion: Criterion,
+        augmentation: Augmentation,
+        images: Tensor,
+        device: torch.device,
+    ) -> None:
+        """Prepare step 0.
+
+        Args:
+            training: the hashed part of a run spec.
+            network: initialised, or with the base's weights; moved to `device`.
+            criterion: the add-on.
+            augmentation: makes the views.
+            images: uint8, shape (num_images, channels, height, width).
+            device: where to train.
+        """
+        self.schedule = Schedule(len(images), training["batch_size"], training["epochs"])
+        self.step = 0
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = build_optimizer(self.network, training["optimizer"])
+        self._training = training
+        self._criterion = criterion
+        self._augmentation = augmentation
+        self._images = images.to(device)
+        self._device = device
+        self._keys = (training["stage"], *(f"{k}={v}" for k, v in sorted(training["seeds"].items())))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {
+            "step": self.step, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()
+        }  # fmt: skip
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the last step is done."""
+        return self.step == self.schedule.num_steps
+
+    def run(self, *, flush_every: int, must_stop: Callable[[], bool]) -> Iterator[list[StepRecord]]:
+        """Train to the end, or until `must_stop` says so after a step; `is_done` tells which.
+
+        Metrics stay on the device and are fetched in one transfer. Whenever records come out, `self` stands at the
+        newest of them, so the caller may save a checkpoint between two of them.
+
+        Args:
+            flush_every: steps between two transfers; fewer when steps are slow.
+            must_stop: asked after every step.
+
+        Yields:
+            The records of the steps since the last ones; the caller should `check_finite` them.
+
+        Raises:
+            DivergedError: a weight is not finite after the last step.
+        """
+        self.network.train()
+        pending: list[tuple[int, dict[str, Tensor | float]]] = []
+        flushed = time.monotonic()
+        for epoch, index, rows in self._batches():
+            metrics = self._update(epoch, index, self._images[rows.to(self._device)])
+            self.step += 1
+            pending.append((self.step, metrics))
+            stop = must_stop()
+            if stop or self.is_done or len(pending) >= flush_every or time.monotonic() - flushed > _FLUSH_AFTER_S:
+                yield _fetch(pending)
+                pending.clear()
+                flushed = time.monotonic()
+            if stop:
+                return
+        bad = [name for name, p in self.network.state_dict().items() if not torch.isfinite(p).all()]
+        if bad:
+            raise DivergedError(f"after the last step {len(bad)} weights are not finite, {bad[0]} first")
+
+    def _batches(self) -> Iterator[tuple[int, int, Tensor]]:
+        """Yield (epoch, step within it, image rows) from the current step on; the order is new in every epoch."""
+        per_epoch, size = self.schedule.steps_per_epoch, self.schedule.batch_size
+        for epoch in range(self.step // max(1, per_epoch), self.schedule.epochs):
+            order = torch.randperm(self.schedule.num_images, generator=stream("order", *self._keys, epoch))
+            first = self.step - epoch * per_epoch
+            for index in range(first, per_epoch):
+                yield epoch, index, order[index * size : (index + 1) * size]
+
+    def _update(self, epoch: int, index: int, images: Tensor) -> dict[str, Tensor | float]:
+        torch.manual_seed(stream_seed("network", *self._keys, epoch, index))
+        views = [
+            self._augmentation(images, stream("augmentation", *self._keys, epoch, index, view)).contiguous(
+                memory_format=torch.channels_last
+            )
+            for view in range(_NUM_VIEWS)
+        ]
+        rate = learning_rate(
+            self._training["optimizer"], self.step, self.schedule.num_steps, self.schedule.steps_per_epoch
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        dtype = self._training["numerics"]["dtype"]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+            output = self.network(views)
+            result = self._criterion(Views(gather_rows(output.projections, dim=1)))
+            loss = output.loss + result.total
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        terms = {f"train/criterion/{name}": value.detach() for name, value in result.terms.items()}
+        return {
+            "train/loss": loss.detach(),
+            "train/base_loss": output.loss.detach(),
+            "train/criterion": result.total.detach(),
+            **terms,
+            "train/lr": rate,
+        }
+
+
+def check_finite(records: Sequence[StepRecord]) -> None:
+    """Raise DivergedError when what is minimised is not finite; names the first such step."""
+    for record in records:
+        bad = [name for name in _MINIMISED if not math.isfinite(record.metrics[name])]
+        if bad:
+            raise DivergedError(f"step {record.step}: {', '.join(bad)} not finite")
+
+
+def _fetch(pending: Sequence[tuple[int, Mapping[str, Tensor | float]]]) -> list[StepRecord]:
+    flat = [value for _, metrics in pending for value in metrics.values() if isinstance(value, Tensor)]
+    fetched = iter(torch.stack([value.double() for value in flat]).tolist())
+    return [
+        StepRecord(step, {k: next(fetched) if isinstance(v, Tensor) else v for k, v in metrics.items()})
+        for step, metrics in pending
+    ]

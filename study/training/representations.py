@@ -1,0 +1,24 @@
+"""Frozen representations of clean images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from study.datasets.base import LabelledImages
+from study.evaluations.base import Representations
+from study.tensors.images import to_float
+
+_BATCH_SIZE = 500
+
+
+@torch.inference_mode()
+def represent(backbone: nn.Module, images: LabelledImages, device: torch.device) -> Representations:
+    """Backbone outputs in evaluation mode; the backbone is left as it was."""
+    was_training = backbone.training
+    backbone.eval()
+    features: list[Tensor] = [
+        backbone(to_float(batch.to(device))).float().cpu() for batch in images.images.split(_BATCH_SIZE)
+    ]
+    backbone.train(was_training)
+    return Representations(torch.cat(features).numpy(), images.labels.numpy())

@@ -1,0 +1,100 @@
+"""Execute one attempt: claim it, train or go on training, evaluate what is asked for, and leave a last word.
+
+The worker writes into its attempt's folder, links the result into the run, and touches nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import resource
+import traceback
+from pathlib import Path
+
+from study.errors import DataError, DivergedError, StudyError
+from study.journal.events import EventWriter
+from study.journal.files import create_once, read_json
+from study.paths import AttemptPaths
+from study.plan.identity import code_identity
+from study.plan.model import RunSpec
+from study.worker.preemption import StopWatch
+from study.journal.process import cpu_model, this_process
+
+FAILED, STOPPED = 1, 75  # exit codes; 75 is EX_TEMPFAIL: try again
+
+
+def run_attempt(attempt_dir: str) -> int:
+    """Execute the attempt in `attempt_dir`, which holds job.json; never raises.
+
+    Returns:
+        Exit code: 0 finished, 1 failed, 75 stopped before the end or nothing to do here.
+    """
+    paths = AttemptPaths(Path(attempt_dir))
+    if not create_once(paths.claim, this_process()):
+        return STOPPED  # revoked by an orchestrator, or another process is at it
+    watch = StopWatch(paths)
+    watch.install()
+    with EventWriter(paths.events) as events:
+        try:
+            reason = _execute(paths, events, watch)
+        except Exception as error:  # noqa: BLE001 - the boundary of the process: every failure becomes an event
+            trace = None if isinstance(error, StudyError) else traceback.format_exc()
+            message = str(error) or type(error).__name__
+            events.append("failed", durable=True, kind=_kind(error), message=message, traceback=trace)
+            return FAILED
+        if reason:
+            events.append("stopped", durable=True, reason=reason)
+            return STOPPED
+        events.append("finished", durable=True, max_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return 0
+
+
+def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str | None:
+    """Train and evaluate; return why it stopped before the end, or None."""
+    from study.training.assemble import set_numerics
+    from study.worker.evaluate import Evaluator
+    from study.worker.train import train
+    from study.worker.workplace import Workplace, newest_checkpoint
+
+    spec, job = RunSpec.from_json(read_json(paths.run.spec)), read_json(paths.job)
+    set_numerics(spec.training["numerics"])
+    work = Workplace.open(paths, spec, job["request"])
+    checkpoint = newest_checkpoint(paths)
+    code = code_identity()
+    events.append(
+        "started",
+        durable=True,
+        attempt=paths.number,
+        process=this_process(),
+        resumed_step=checkpoint.step if checkpoint else 0,
+        resumed_attempt=checkpoint.attempt if checkpoint else None,
+        device=str(work.device),
+        cpu_model=cpu_model(),
+        python=platform.python_version(),
+        code=code["hash"],
+        libraries=code["libraries"],
+        commit=job.get("commit"),
+        dataset_fingerprint=work.dataset.fingerprint(work.folder),
+    )
+    if not paths.run.trained.exists() and not train(work, checkpoint, events, watch):
+        return watch.reason
+    evaluator = Evaluator(work)
+    for request in job["request"]["evaluations"]:
+        if watch.must_stop():
+            return watch.reason
+        evaluator.evaluate(request)
+        events.append("evaluated", durable=True, key=request["key"])
+    return None
+
+
+def _kind(error: Exception) -> str:
+    """The class of a failure, which decides what to do about it."""
+    if isinstance(error, DivergedError):
+        return "diverged"
+    if isinstance(error, DataError):
+        return "data"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "memory"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return "disk"
+    return "error"

@@ -1,0 +1,72 @@
+"""The evaluation half of an attempt. Only a confirming run may open the test split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from study.datasets.base import Split
+from study.errors import SealedSplitError
+from study.evaluations.base import EvaluationTask, Representations
+from study.journal.files import create_once, read_json
+from study.plan.components import build
+from study.plan.model import SCHEMA_VERSION, Component, Phase
+from study.training.representations import represent
+from study.worker.workplace import Workplace
+
+
+class Evaluator:
+    """Evaluates the trained weights of one run; representations of a split are computed once."""
+
+    def __init__(self, work: Workplace) -> None:
+        self._work = work
+        self._trained = read_json(work.run.trained)
+        self._representations: dict[Split, Representations] = {}
+
+    def evaluate(self, request: Mapping[str, Any]) -> None:
+        """Do one evaluation (`evaluation`, `split`, `key`) and write its file, unless the file exists.
+
+        Raises:
+            SealedSplitError: a run of the tuning phase asks for the test split.
+        """
+        work = self._work
+        path = work.run.evaluations / f"{request['key']}.json"
+        if path.exists():
+            return
+        cpu = time.process_time()
+        split = Split(request["split"])
+        evaluation = build("evaluations", Component(**request["evaluation"]))
+        task = EvaluationTask(
+            train=self._represent(Split.TRAIN),
+            held_out=self._represent(split),
+            num_classes=work.dataset.num_classes,
+            dataset=work.spec.training["dataset"]["name"],
+            base_seed=work.spec.training["seeds"]["base"],
+        )
+        metrics = dict(evaluation(task))
+        path.parent.mkdir(exist_ok=True)
+        result = {
+            "schema_version": SCHEMA_VERSION,
+            "evaluation": dict(request["evaluation"]),
+            "split": str(split),
+            "weights_sha256": self._trained["weights_sha256"],
+            "metrics": metrics,
+            "unit": evaluation.unit,
+            "cpu_s": time.process_time() - cpu,
+            "t": time.time(),
+            "attempt": work.attempt.number,
+        }
+        create_once(path, result)
+
+    def _represent(self, split: Split) -> Representations:
+        if split is Split.TEST and self._work.spec.labels["phase"] != Phase.CONFIRM:
+            raise SealedSplitError(
+                f"{self._work.spec.run_id} of phase {self._work.spec.labels['phase']} asked for the test split; "
+                "only confirming runs may read it"
+            )
+        if split not in self._representations:
+            backbone = self._work.trained_network(self._work.run).backbone.to(self._work.device)
+            images = self._work.dataset.labelled(self._work.folder, split)
+            self._representations[split] = represent(backbone, images, self._work.device)
+        return self._representations[split]

@@ -1,0 +1,91 @@
+"""The training half of an attempt: start or resume, checkpoint, heartbeat, hand over the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from safetensors.torch import save
+
+from study.journal.events import EventWriter
+from study.journal.files import link_once, write_atomic, write_json
+from study.methods.base import MethodNetwork
+from study.plan.identity import code_identity
+from study.plan.model import SCHEMA_VERSION
+from study.training.assemble import build_network, build_trainer
+from study.training.checkpoint import load_checkpoint, save_checkpoint
+from study.training.loop import Trainer, check_finite
+from study.worker.preemption import StopWatch
+from study.worker.workplace import Resumption, Workplace, trained_attempt
+
+_FLUSH_EVERY = 10
+_HEARTBEAT_EVERY_S = 2.0
+
+
+def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, watch: StopWatch) -> bool:
+    """Train to the end and link the result into the run; False when stopped before."""
+    cpu, wall = time.process_time(), time.monotonic()
+    training = work.spec.training
+    is_continuation = training["initial"] is not None
+    network = work.trained_network(work.base) if is_continuation else build_network(training)
+    if training["epochs"] == 0:
+        _hand_over(work, network, 0, events, cpu, wall)
+        return True
+    trainer = build_trainer(training, network, work.dataset.unlabelled(work.folder), work.device)
+    if checkpoint:
+        trainer.load_state(checkpoint.state)
+    elif is_continuation and training["optimizer"]["state"] == "keep":
+        trainer.optimizer.load_state_dict(load_checkpoint(trained_attempt(work.base).checkpoint)["optimizer"])
+    last_heartbeat, last_checkpoint = -_HEARTBEAT_EVERY_S, time.monotonic()
+    for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=watch.must_stop):
+        for record in records:
+            events.append("step", step=record.step, metrics=dict(record.metrics))
+        check_finite(records)
+        now = time.monotonic()
+        if now - last_heartbeat >= _HEARTBEAT_EVERY_S:
+            _beat(work, trainer)
+            last_heartbeat = now
+        if now - last_checkpoint >= work.checkpoint_every_s and not trainer.is_done:
+            _save(work, trainer, events)
+            last_checkpoint = now
+    if not trainer.is_done:
+        if not watch.is_superseded():
+            _save(work, trainer, events)
+        return False
+    if is_continuation:
+        work.attempt.checkpoint.unlink(missing_ok=True)
+    else:
+        _save(work, trainer, events)  # continuations with `state: keep` start from this optimiser state
+    _hand_over(work, trainer.network, trainer.step, events, cpu, wall)
+    return True
+
+
+def _beat(work: Workplace, trainer: Trainer) -> None:
+    beat = {"t": time.time(), "step": trainer.step, "num_steps": trainer.schedule.num_steps}
+    write_json(work.attempt.heartbeat, beat)
+
+
+def _save(work: Workplace, trainer: Trainer, events: EventWriter) -> None:
+    save_checkpoint(work.attempt.checkpoint, trainer.state())
+    events.append("checkpoint", durable=True, step=trainer.step)
+
+
+def _hand_over(
+    work: Workplace, network: MethodNetwork, step: int, events: EventWriter, cpu: float, wall: float
+) -> None:
+    """Write weights and result of this attempt; the first attempt to link its result is the run's."""
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
+    write_atomic(work.attempt.weights, lambda file: file.write(weights))
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "attempt": work.attempt.number,
+        "step": step,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "code": code_identity()["hash"],
+        "cpu_s": time.process_time() - cpu,
+        "wall_s": time.monotonic() - wall,
+    }
+    write_json(work.attempt.trained, result)
+    link_once(work.attempt.trained, work.run.trained)
+    link_once(trained_attempt(work.run).weights, work.run.weights)
+    events.append("trained", durable=True, step=step)

@@ -1,0 +1,91 @@
+"""What an attempt works with: dataset, device, and the files of its run and of its base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from study.datasets.base import Dataset
+from study.errors import CheckpointError
+from study.journal.files import read_json
+from study.methods.base import MethodNetwork
+from study.paths import AttemptPaths, HomePaths, RunPaths
+from study.plan.model import RunSpec
+from study.training.assemble import build_network, component
+from study.training.checkpoint import load_checkpoint
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """One attempt's surroundings."""
+
+    attempt: AttemptPaths
+    spec: RunSpec
+    dataset: Dataset
+    folder: Path
+    device: torch.device
+    home: HomePaths
+    checkpoint_every_s: float
+
+    @classmethod
+    def open(cls, attempt: AttemptPaths, spec: RunSpec, request: Mapping[str, Any]) -> Workplace:
+        """Resolve the `request` of job.json."""
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return cls(
+            attempt=attempt,
+            spec=spec,
+            dataset=component(spec.training, "datasets", "dataset"),
+            folder=Path(request["data_folder"]),
+            device=accelerator or torch.device("cpu"),
+            home=HomePaths(Path(request["home"])),
+            checkpoint_every_s=request["checkpoint_every_s"],
+        )
+
+    @property
+    def run(self) -> RunPaths:
+        """The run that is attempted."""
+        return self.attempt.run
+
+    @property
+    def base(self) -> RunPaths:
+        """The base that a continuation starts from."""
+        return self.home.base(self.spec.training["initial"]["base"][:12])
+
+    def trained_network(self, run: RunPaths) -> MethodNetwork:
+        """The network with the trained weights of this run or of its base."""
+        network = build_network(self.spec.training)
+        network.load_state_dict(load_file(trained_attempt(run).weights))
+        return network
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A valid checkpoint of an earlier attempt."""
+
+    attempt: int
+    step: int
+    state: Mapping[str, Any]
+
+
+def newest_checkpoint(attempt: AttemptPaths) -> Resumption | None:
+    """The furthest valid checkpoint of the earlier attempts; damaged ones are passed over."""
+    found = []
+    for earlier in attempt.run.existing_attempts():
+        if earlier.number >= attempt.number:
+            continue
+        try:
+            state = load_checkpoint(earlier.checkpoint)
+        except (FileNotFoundError, CheckpointError):
+            continue
+        found.append(Resumption(earlier.number, int(state["step"]), state))
+    return max(found, key=lambda r: (r.step, r.attempt), default=None)
+
+
+def trained_attempt(run: RunPaths) -> AttemptPaths:
+    """The attempt whose weights are the run's."""
+    return run.attempt(read_json(run.trained)["attempt"])

@@ -1,0 +1,194 @@
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.frames import runs_frame, trials_frame
+from analysis.render import escape_latex, to_latex, to_markdown, to_text
+from analysis.tables import budget_table, comparison_columns, comparison_table, contrasts_table, winners_table
+from study.plan.model import Confirm
+from tests.fakes.study_home import StudyHome, make_plan
+
+Row = Callable[[pd.DataFrame, str], "pd.Series[str]"]
+
+
+def value(arm: str, base: int, metric: str) -> float:
+    """MMCR gains 0.9, 1.0, 1.1; all else is equal, and the bases are 70, 71, 72."""
+    gain = {1: 0.9, 2: 1.0, 3: 1.1}.get(base, 0.0) if arm == "mmcr" else 0.0
+    return 69.0 + base + gain + (10.0 if metric == "knn/top1" else 0.0)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> StudyHome:
+    return StudyHome(tmp_path / "toy", make_plan(confirm=Confirm((1, 2, 3), (1,))), value)
+
+
+def row(table: pd.DataFrame, name: str) -> "pd.Series[str]":
+    return table.set_index(table.columns[0]).loc[name]
+
+
+def test_comparison_in_closed_form(home: StudyHome) -> None:
+    table = comparison_table(runs_frame(home.build().root), home.plan)
+    assert table.columns.tolist() == ["arm", "1 %", "10 %", "100 %", "mean", "kNN", "n"]
+    assert table["arm"].tolist() == [arm.name for arm in home.plan.arms]
+    half_width = "2.48"  # t(0.975, 2) · 1 / √3
+    expected = [*[f"71.00 ± {half_width}"] * 4, f"81.00 ± {half_width}", "3"]
+    assert row(table, "continued").tolist() == row(table, "base").tolist() == expected
+
+
+def test_contrasts_in_closed_form(home: StudyHome) -> None:
+    table = contrasts_table(runs_frame(home.build().root), home.plan)
+    assert table.columns.tolist() == ["contrast", "Δ (pp)", "95 % CI", "p", "p Holm", "wins", "verdict"]
+    # mean 1, sd 0.1: interval 1 ± 4.3027 · 0.1 / √3, t = 17.32, p = 0.0033, six contrasts
+    assert row(table, "mmcr − continued").tolist() == [
+        "+1.00",
+        "[+0.75, +1.25]",
+        "0.003",
+        "0.020",
+        "3/3",
+        "better",
+    ]
+    assert row(table, "e2mc − continued")["verdict"] == "all values are zero"
+    assert row(table, "e2mc − continued")["p"] == "1.000"
+
+
+def test_a_worse_arm_is_called_worse_not_merely_small(tmp_path: Path) -> None:
+    plan = make_plan(contrasts=(("continued", "mmcr"),), confirm=Confirm((1, 2, 3), (1,)))
+    table = contrasts_table(runs_frame(StudyHome(tmp_path / "toy", plan, value).build().root), plan)
+    assert row(table, "continued − mmcr").tolist()[0] == "−1.00"
+    assert row(table, "continued − mmcr")["verdict"] == "worse"
+
+
+def test_without_a_margin_nothing_is_called_small(tmp_path: Path) -> None:
+    noisy = lambda arm, base, metric: 70.0 + (0.01 * base**2 - 0.05 if arm == "mmcr" else 0.0)  # noqa: E731
+    plan = make_plan(contrasts=(("mmcr", "continued"),), confirm=Confirm((1, 2, 3), (1,)))
+    runs = runs_frame(StudyHome(tmp_path / "toy", plan, noisy).build().root)
+    assert contrasts_table(runs, plan)["verdict"].tolist() == ["not notable"]
+    assert contrasts_table(runs, replace(plan, equivalence_margin_pp=None))["verdict"].tolist() == [
+        "undetermined"
+    ]
+
+
+def test_an_arm_that_lost_a_run_has_no_interval_and_says_so(home: StudyHome) -> None:
+    spec = home.confirm_spec("mmcr", 2)
+    home.build(skip=lambda s: s.run_id == spec.run_id).write_failed_run(spec)
+    runs = runs_frame(home.root)
+    assert row(comparison_table(runs, home.plan), "mmcr").tolist() == [*["n=2/3"] * 5, "2/3, 1 diverged"]
+    contrast = row(contrasts_table(runs, home.plan), "mmcr − continued")
+    assert contrast.tolist() == ["n=2/3", "–", "–", "–", "–", "mmcr 2/3 (1 diverged)"]
+
+
+def test_one_base_seed_gives_values_without_intervals(tmp_path: Path) -> None:
+    plan = make_plan(confirm=Confirm((1,), (1,)))
+    runs = runs_frame(StudyHome(tmp_path / "toy", plan, value).build().root)
+    assert row(comparison_table(runs, plan), "mmcr")["mean"] == "70.90 (n=1)"
+    assert row(contrasts_table(runs, plan), "mmcr − continued")["verdict"] == "n=1: no interval"
+
+
+def test_columns_follow_the_label_fractions_in_numerical_order() -> None:
+    plan = make_plan()
+    names = [
+        "knn/top1",
+        "linear_probe/top1_mean",
+        "linear_probe/top1_100pct",
+        "linear_probe/top1_10pct",
+        "linear_probe/top1_1pct",
+    ]
+    runs = pd.DataFrame(columns=[f"test/{name}" for name in names] + ["validation/knn/top1", "test/knn/rank"])
+    assert list(comparison_columns(runs, plan).values()) == ["1 %", "10 %", "100 %", "mean", "kNN"]
+    assert list(comparison_columns(pd.DataFrame(), plan).values()) == ["mean"]
+
+
+def test_continuation_seeds_do_not_inflate_n(tmp_path: Path) -> None:
+    plan = make_plan(confirm=Confirm((1, 2, 3), (1, 2)))
+    runs = runs_frame(StudyHome(tmp_path / "toy", plan, value, continuation_spread=0.3).build().root)
+    assert row(comparison_table(runs, plan), "continued")["n"] == "3"
+    assert row(contrasts_table(runs, plan), "mmcr − continued")["95 % CI"] == "[+0.75, +1.25]"
+    assert row(contrasts_table(runs, plan), "mmcr − continued")["wins"] == "3/3"
+
+
+def test_winners_name_their_origin_and_the_edge_of_the_range(home: StudyHome) -> None:
+    home.objectives = (60.0, 61.0, 59.0)
+    table = winners_table(trials_frame(home.build().root), home.plan)
+    assert row(table, "mmcr").tolist() == ["1", "61.00", "–", "weight = 0.09, lr = 0.0009"]
+    assert row(table, "base")["parameters"] == "not continued"
+    low = make_plan(
+        arms=tuple(replace(a, start={n: r.low / 0.9 for n, r in a.space.items()}) for a in home.plan.arms)
+    )
+    other = StudyHome(home.root.with_name("low"), low).build()
+    assert row(winners_table(trials_frame(other.root), low), "mmcr")["at edge of range"] == "weight, lr"
+
+
+def test_budget_counts_every_outcome(home: StudyHome) -> None:
+    spec = home.confirm_spec("mmcr", 2)
+    home.build(skip=lambda s: s.run_id == spec.run_id).write_failed_run(spec)
+    table = budget_table(runs_frame(home.root), trials_frame(home.root), home.plan)
+    assert row(table, "mmcr").to_dict() == {
+        "trials": "2/2", "runs": "5", "diverged": "1", "failed": "0", "incomplete": "0", "attempts": "5",
+        "tune CPU s": "20", "confirm CPU s": "30",
+    }  # fmt: skip
+    assert row(table, "base").tolist() == ["–", "3", "0", "0", "0", "3", "0", "30"]
+
+
+def test_markdown() -> None:
+    table = pd.DataFrame({"arm": ["a|b"], "mean": ["1.00 ± 0.10"]})
+    assert to_markdown(table) == "| arm | mean |\n| :-- | --: |\n| a\\|b | 1.00 ± 0.10 |\n"
+
+
+def test_latex_is_well_formed(home: StudyHome) -> None:
+    runs = runs_frame(home.build().root)
+    for table in (comparison_table(runs, home.plan), contrasts_table(runs, home.plan)):
+        text = to_latex(table, "On 10_000 images, 95 %", "tab:x")
+        assert re.findall(r"\\(begin|end)\{(\w+)\}", text) == [
+            ("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table"),
+        ]  # fmt: skip
+        rules = [text.index(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")]
+        assert rules == sorted(rules)
+        rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+        assert len(rows) == len(table) + 1
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {len(table.columns) - 1}
+        columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)
+        assert columns is not None
+        assert len(columns[1]) == len(table.columns)
+        assert not re.search(r"(?<!\\)[%#_]", text.replace(r"\label{tab:x}", ""))
+        assert text.count("$") % 2 == 0
+        assert text.replace(r"\{", "").count("{") == text.replace(r"\}", "").count("}")
+        assert text.isascii()
+    assert r"\caption{On 10\_000 images, 95 \%}" in text
+
+
+def test_latex_escapes() -> None:
+    assert escape_latex("a_b & 5 % {x} #1 $2 ~^\\") == (
+        r"a\_b \& 5 \% \{x\} \#1 \$2 \textasciitilde{}\textasciicircum{}\textbackslash{}"
+    )
+
+
+def test_text_is_aligned_and_fits_the_terminal(home: StudyHome) -> None:
+    spec = home.confirm_spec("mmcr", 2)
+    home.build(skip=lambda s: s.run_id == spec.run_id).write_failed_run(spec)
+    runs = runs_frame(home.root)
+    for table in (comparison_table(runs, home.plan), contrasts_table(runs, home.plan)):
+        for width in (60, 80, 100):
+            assert max(map(len, to_text(table, width).splitlines())) <= width
+    assert (
+        to_text(pd.DataFrame({"arm": ["a", "bcd"], "n": ["10", "9"]}))
+        == "arm   n\n───────\na    10\nbcd   9\n"
+    )
+
+
+def test_text_continues_below_when_it_is_too_wide() -> None:
+    wide = pd.DataFrame({"arm": ["a"], **{f"metric_{i}": [f"{i}.00"] for i in range(6)}})
+    text = to_text(wide, 40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert text.count("arm") == 2
+    assert all(f"metric_{i}" in text for i in range(6))
+
+
+def test_text_wraps_a_long_last_column() -> None:
+    text = to_text(
+        pd.DataFrame({"contrast": ["a − b"], "verdict": ["no verdict because of several reasons"]}), 30
+    )
+    assert text.splitlines()[2:] == ["a − b     no verdict because", "          of several reasons"]

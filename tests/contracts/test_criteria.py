@@ -1,0 +1,125 @@
+"""What every criterion keeps to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from study import registry
+from study.criteria.base import Criterion, Views
+
+pytestmark = pytest.mark.parametrize("name", registry.names("criteria"))
+
+
+def _make(name: str, **settings: float) -> Criterion:
+    criterion: Criterion = registry.component("criteria", name)(**settings)
+    return criterion
+
+
+def _projections(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def _gradient(criterion: Criterion, z: Tensor) -> Tensor:
+    """Gradient of the total, zeros when the total does not depend on the projections."""
+    z = z.clone().requires_grad_()
+    total = criterion(Views(z)).total
+    if not total.requires_grad:
+        return torch.zeros_like(z)
+    (gradient,) = torch.autograd.grad(total, z)
+    return gradient
+
+
+@pytest.mark.parametrize("shape", [(2, 60, 8), (2, 8, 60), (1, 2, 3), (4, 5, 5)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_total_and_terms_are_finite_scalars_of_the_input_type(
+    name: str, shape: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    result = _make(name)(Views(_projections(*shape, dtype=dtype)))
+    for label, value in {"total": result.total, **result.terms}.items():
+        assert (value.shape, value.dtype) == ((), dtype), label
+        assert math.isfinite(value), label
+    assert all(not term.requires_grad for term in result.terms.values())
+
+
+def test_order_of_the_batch_does_not_matter(name: str) -> None:
+    z = _projections(2, 40, 6)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    plain, shuffled = (_make(name)(Views(x)).total for x in (z, z[:, order]))
+    torch.testing.assert_close(plain, shuffled, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(_gradient(_make(name), z)[:, order], _gradient(_make(name), z[:, order]))
+
+
+def test_gradient_reaches_every_projection(name: str) -> None:
+    gradient = _gradient(_make(name), _projections(2, 30, 6))
+    has_terms = bool(_make(name)(Views(_projections(2, 30, 6))).terms)
+    assert bool((gradient != 0).any(dim=-1).all()) is has_terms
+
+
+def test_autocast_does_not_lower_the_precision(name: str) -> None:
+    z = _projections(2, 50, 6, dtype=torch.float32)
+    outside = _make(name)(Views(z))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = _make(name)(Views(z))
+    assert torch.equal(inside.total, outside.total)
+    assert inside.terms == outside.terms
+
+
+def test_half_precision_projections_are_raised_to_single(name: str) -> None:
+    z = _projections(2, 50, 6).bfloat16()
+    assert torch.equal(_make(name)(Views(z)).total, _make(name)(Views(z.float())).total)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("kind", ["constant", "duplicated rows", "equal views", "zero dimension", "huge"])
+def test_degenerate_batches_stay_finite(name: str, kind: str, dtype: torch.dtype) -> None:
+    z = _projections(2, 24, 6, dtype=dtype)
+    if kind == "constant":
+        z = torch.ones_like(z)
+    elif kind == "duplicated rows":
+        z[:, 12:] = z[:, :12]
+    elif kind == "equal views":
+        z[1] = z[0]
+    elif kind == "zero dimension":
+        z[..., 0] = 0
+    else:
+        z *= 1e4
+    assert math.isfinite(_make(name)(Views(z)).total)
+    assert bool(_gradient(_make(name), z).isfinite().all())
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4), (10, 4)], ids=str)
+def test_other_shapes_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"needs projections of shape \(views, batch >= 2, dim\), got"):
+        _make(name)(Views(torch.zeros(shape)))
+
+
+def test_settings_are_a_frozen_dataclass(name: str) -> None:
+    cls = registry.component("criteria", name)
+    fields = {field.name for field in dataclasses.fields(cls)}
+    assert cls.__dataclass_params__.frozen
+    assert _make(name) == _make(name) and hash(_make(name)) == hash(_make(name))
+    assert set(cls.search_space) <= fields
+    for component, settings in cls.components.items():
+        assert settings and set(settings) <= fields, component
+        assert _make(name, **settings) != _make(name), component
+    for field, space in cls.search_space.items():
+        assert {getattr(_make(name, **{field: bound}), field) for bound in (space.low, space.high)} == {
+            space.low,
+            space.high,
+        }
+
+
+def test_zero_weights_switch_everything_off_but_the_report(name: str) -> None:
+    cls = registry.component("criteria", name)
+    weights = {f.name: 0.0 for f in dataclasses.fields(cls) if f.name.endswith("weight")}
+    z = _projections(2, 30, 6)
+    off, default = _make(name, **weights)(Views(z.requires_grad_())), _make(name)(Views(z))
+    assert float(off.total) == 0 and not off.total.requires_grad
+    assert off.terms.keys() == default.terms.keys()
+    for label, term in off.terms.items():
+        torch.testing.assert_close(term, default.terms[label])

@@ -1,0 +1,119 @@
+"""What every evaluation promises, whatever it measures; a new file in its folder is judged here unasked."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+from study import registry
+from study.evaluations.base import Evaluation, EvaluationTask, Representations
+
+NUM_CLASSES = 3
+
+
+def make_task(num_train: int = 600, num_held_out: int = 150, dim: int = 8, seed: int = 0) -> EvaluationTask:
+    """Read-only Gaussian classes."""
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(NUM_CLASSES, dim))
+
+    def split(num_images: int) -> Representations:
+        labels = generator.permutation(np.arange(num_images) % NUM_CLASSES)
+        features = (centres[labels] + generator.normal(size=(num_images, dim))).astype(np.float32)
+        features.flags.writeable = labels.flags.writeable = False
+        return Representations(features, labels)
+
+    return EvaluationTask(split(num_train), split(num_held_out), NUM_CLASSES, "synthetic", base_seed=1)
+
+
+@pytest.fixture(params=registry.names("evaluations"))
+def evaluation(request: pytest.FixtureRequest) -> Evaluation:
+    """One evaluation with its defaults."""
+    made = registry.component("evaluations", request.param)()
+    assert isinstance(made, Evaluation)
+    return made
+
+
+def test_is_a_frozen_dataclass_that_can_be_hashed_compared_and_pickled(evaluation: Evaluation) -> None:
+    assert dataclasses.is_dataclass(evaluation)
+    for field in dataclasses.fields(evaluation):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(evaluation, field.name, getattr(evaluation, field.name))
+    same = type(evaluation)()
+    assert same == evaluation and hash(same) == hash(evaluation)
+    assert pickle.loads(pickle.dumps(evaluation)) == evaluation
+
+
+def test_rebuilding_from_the_fields_gives_the_same_evaluation(evaluation: Evaluation) -> None:
+    assert dataclasses.is_dataclass(evaluation)
+    fields = {field.name: getattr(evaluation, field.name) for field in dataclasses.fields(evaluation)}
+    assert type(evaluation)(**fields) == evaluation
+
+
+def test_returns_the_metrics_it_names(evaluation: Evaluation) -> None:
+    metrics = evaluation(make_task())
+    assert tuple(metrics) == evaluation.metric_names()
+    assert len(set(evaluation.metric_names())) == len(metrics) > 0
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in metrics), "a tracker must accept the names"
+
+
+def test_values_are_finite_python_floats_in_the_range_of_the_unit(evaluation: Evaluation) -> None:
+    for value in evaluation(make_task()).values():
+        assert type(value) is float and math.isfinite(value)
+        assert evaluation.unit != "percent" or 0 <= value <= 100
+
+
+def test_two_calls_give_equal_numbers(evaluation: Evaluation) -> None:
+    np.random.default_rng(1).random(10)
+    assert evaluation(make_task()) == evaluation(make_task())
+
+
+def test_arrays_it_reads_stay_as_they_were(evaluation: Evaluation) -> None:
+    """Also with arrays that are writeable, where a change in place would not raise."""
+    task, untouched = make_task(), make_task()
+    for split in (task.train, task.held_out):
+        split.features.flags.writeable = split.labels.flags.writeable = True
+    evaluation(task)
+    for ours, theirs in ((task.train, untouched.train), (task.held_out, untouched.held_out)):
+        assert np.array_equal(ours.features, theirs.features)
+        assert np.array_equal(ours.labels, theirs.labels)
+
+
+def test_order_of_the_held_out_images_does_not_matter(evaluation: Evaluation) -> None:
+    task = make_task()
+    order = np.random.default_rng(2).permutation(len(task.held_out.labels))
+    permuted = Representations(task.held_out.features[order], task.held_out.labels[order])
+    assert evaluation(dataclasses.replace(task, held_out=permuted)) == pytest.approx(evaluation(task))
+
+
+def test_tiny_splits_work(evaluation: Evaluation) -> None:
+    """One label per class at 1 %, and a single held-out image."""
+    metrics = evaluation(make_task(num_train=100 * NUM_CLASSES, num_held_out=1))
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
+def test_collapsed_representations_are_judged_and_not_refused(evaluation: Evaluation) -> None:
+    task = make_task()
+    train, held_out = (
+        Representations(np.full_like(split.features, 0.1), split.labels)
+        for split in (task.train, task.held_out)
+    )
+    metrics = evaluation(dataclasses.replace(task, train=train, held_out=held_out))
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_features_that_are_not_finite_are_refused(evaluation: Evaluation, split: str) -> None:
+    task = make_task()
+    good: Representations = getattr(task, split)
+    bad = Representations(good.features.copy(), good.labels)
+    bad.features[0, 0] = np.nan
+    broken = (
+        dataclasses.replace(task, train=bad) if split == "train" else dataclasses.replace(task, held_out=bad)
+    )
+    with pytest.raises(ValueError, match="NaN"):
+        evaluation(broken)
