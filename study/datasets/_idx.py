@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,23 @@ def find_idx(folder: Path, name: str) -> Path | None:
 def idx_bytes(path: Path) -> bytes:
     """Read a file, decompressed if its name ends in `.gz`; of a truncated one, as much as there is.
 
+    The last few files are remembered: pre-training, probes and the fingerprint want the same bytes.
+
     Raises:
         DataError: the file cannot be read or is not gzip.
     """
     try:
-        stored = path.read_bytes()
-        return zlib.decompressobj(wbits=_GZIP).decompress(stored) if path.suffix == ".gz" else stored
+        status = path.stat()
+        return _idx_bytes(path, status.st_mtime_ns, status.st_size)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+@lru_cache(maxsize=4)
+def _idx_bytes(path: Path, _mtime_ns: int, _size: int) -> bytes:
+    try:
+        stored = path.read_bytes()
+        return zlib.decompressobj(wbits=_GZIP).decompress(stored) if path.suffix == ".gz" else stored
     except zlib.error as error:
         raise DataError(f"{path}: damaged gzip file ({error}); fetch it again") from error
 

@@ -4,11 +4,14 @@ Importing is all it may do: a tensor operation or a question about accelerators 
 (a parallel region hangs a child, CUDA refuses to initialise in a fork).
 """
 
+import sklearn.linear_model
+import torch._dynamo  # what torch.optim imports at the first step, for two seconds
+
 from study import registry
 from study.training import assemble, checkpoint, loop, representations
 from study.worker import entry, evaluate, train
 
-__all__ = ["assemble", "checkpoint", "entry", "evaluate", "loop", "representations", "train"]
+__all__ = ["assemble", "checkpoint", "entry", "evaluate", "loop", "representations", "sklearn", "torch", "train"]
 
 for _family in ("augmentations", "backbones", "criteria", "datasets", "evaluations", "methods"):
     for _name in registry.names(_family):

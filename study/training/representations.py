@@ -17,8 +17,9 @@ def represent(backbone: nn.Module, images: LabelledImages, device: torch.device)
     """Backbone outputs in evaluation mode; the backbone is left as it was."""
     was_training = backbone.training
     backbone.eval()
-    features: list[Tensor] = [
-        backbone(to_float(batch.to(device))).float().cpu() for batch in images.images.split(_BATCH_SIZE)
-    ]
+    features: list[Tensor] = []
+    for batch in images.images.split(_BATCH_SIZE):
+        clean = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
+        features.append(backbone(clean).float().cpu())
     backbone.train(was_training)
     return Representations(torch.cat(features).numpy(), images.labels.numpy())

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from study.datasets.base import Split
 from study.errors import SealedSplitError
 from study.evaluations.base import EvaluationTask, Representations
@@ -66,7 +68,8 @@ class Evaluator:
                 "only confirming runs may read it"
             )
         if split not in self._representations:
-            backbone = self._work.trained_network(self._work.run).backbone.to(self._work.device)
+            network = self._work.trained_network(self._work.run)
+            backbone = network.backbone.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             images = self._work.dataset.labelled(self._work.folder, split)
             self._representations[split] = represent(backbone, images, self._work.device)
         return self._representations[split]

@@ -1,5 +1,4 @@
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from analysis.tables import budget_table, comparison_columns, comparison_table, 
 from study.plan.model import Confirm
 from tests.fakes.study_home import StudyHome, make_plan
 
-Row = Callable[[pd.DataFrame, str], "pd.Series[str]"]
-
 
 def value(arm: str, base: int, metric: str) -> float:
     """MMCR gains 0.9, 1.0, 1.1; all else is equal, and the bases are 70, 71, 72."""
@@ -21,26 +18,44 @@ def value(arm: str, base: int, metric: str) -> float:
     return 69.0 + base + gain + (10.0 if metric == "knn/top1" else 0.0)
 
 
+PLAN = make_plan(confirm=Confirm((1, 2, 3), (1,)))
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> StudyHome:
-    return StudyHome(tmp_path / "toy", make_plan(confirm=Confirm((1, 2, 3), (1,))), value)
+    return StudyHome(tmp_path / "toy", PLAN, value)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """All runs, completed."""
+    return runs_frame(StudyHome(tmp_path_factory.mktemp("finished") / "toy", PLAN, value).build().root)
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> StudyHome:
+    """A study in which MMCR diverged on base 2."""
+    home = StudyHome(tmp_path_factory.mktemp("damaged") / "toy", PLAN, value)
+    spec = home.confirm_spec("mmcr", 2)
+    home.build(skip=lambda s: s.run_id == spec.run_id).write_failed_run(spec)
+    return home
 
 
 def row(table: pd.DataFrame, name: str) -> "pd.Series[str]":
     return table.set_index(table.columns[0]).loc[name]
 
 
-def test_comparison_in_closed_form(home: StudyHome) -> None:
-    table = comparison_table(runs_frame(home.build().root), home.plan)
+def test_comparison_in_closed_form(runs: pd.DataFrame) -> None:
+    table = comparison_table(runs, PLAN)
     assert table.columns.tolist() == ["arm", "1 %", "10 %", "100 %", "mean", "kNN", "n"]
-    assert table["arm"].tolist() == [arm.name for arm in home.plan.arms]
+    assert table["arm"].tolist() == [arm.name for arm in PLAN.arms]
     half_width = "2.48"  # t(0.975, 2) · 1 / √3
     expected = [*[f"71.00 ± {half_width}"] * 4, f"81.00 ± {half_width}", "3"]
     assert row(table, "continued").tolist() == row(table, "base").tolist() == expected
 
 
-def test_contrasts_in_closed_form(home: StudyHome) -> None:
-    table = contrasts_table(runs_frame(home.build().root), home.plan)
+def test_contrasts_in_closed_form(runs: pd.DataFrame) -> None:
+    table = contrasts_table(runs, PLAN)
     assert table.columns.tolist() == ["contrast", "Δ (pp)", "95 % CI", "p", "p Holm", "wins", "verdict"]
     # mean 1, sd 0.1: interval 1 ± 4.3027 · 0.1 / √3, t = 17.32, p = 0.0033, six contrasts
     assert row(table, "mmcr − continued").tolist() == [
@@ -55,29 +70,30 @@ def test_contrasts_in_closed_form(home: StudyHome) -> None:
     assert row(table, "e2mc − continued")["p"] == "1.000"
 
 
-def test_a_worse_arm_is_called_worse_not_merely_small(tmp_path: Path) -> None:
-    plan = make_plan(contrasts=(("continued", "mmcr"),), confirm=Confirm((1, 2, 3), (1,)))
-    table = contrasts_table(runs_frame(StudyHome(tmp_path / "toy", plan, value).build().root), plan)
-    assert row(table, "continued − mmcr").tolist()[0] == "−1.00"
+def test_a_worse_arm_is_called_worse_not_merely_small(runs: pd.DataFrame) -> None:
+    table = contrasts_table(runs, replace(PLAN, contrasts=(("continued", "mmcr"),)))
+    assert row(table, "continued − mmcr")["Δ (pp)"] == "−1.00"
     assert row(table, "continued − mmcr")["verdict"] == "worse"
 
 
-def test_without_a_margin_nothing_is_called_small(tmp_path: Path) -> None:
-    noisy = lambda arm, base, metric: 70.0 + (0.01 * base**2 - 0.05 if arm == "mmcr" else 0.0)  # noqa: E731
-    plan = make_plan(contrasts=(("mmcr", "continued"),), confirm=Confirm((1, 2, 3), (1,)))
-    runs = runs_frame(StudyHome(tmp_path / "toy", plan, noisy).build().root)
+def test_the_margin_decides_what_is_small(runs: pd.DataFrame) -> None:
+    plan = replace(PLAN, contrasts=(("mmcr", "continued"),))
+    runs = runs.assign(**{"test/linear_probe/top1_mean": runs["test/linear_probe/top1_mean"].where(
+        runs["arm"] != "mmcr", 69.0 + runs["base_seed"] + runs["base_seed"].map({1: -0.1, 2: 0.1, 3: 0.06})
+    )})  # fmt: skip
     assert contrasts_table(runs, plan)["verdict"].tolist() == ["not notable"]
+    assert contrasts_table(runs, replace(plan, equivalence_margin_pp=0.1))["verdict"].tolist() == [
+        "undetermined"
+    ]
     assert contrasts_table(runs, replace(plan, equivalence_margin_pp=None))["verdict"].tolist() == [
         "undetermined"
     ]
 
 
-def test_an_arm_that_lost_a_run_has_no_interval_and_says_so(home: StudyHome) -> None:
-    spec = home.confirm_spec("mmcr", 2)
-    home.build(skip=lambda s: s.run_id == spec.run_id).write_failed_run(spec)
-    runs = runs_frame(home.root)
-    assert row(comparison_table(runs, home.plan), "mmcr").tolist() == [*["n=2/3"] * 5, "2/3, 1 diverged"]
-    contrast = row(contrasts_table(runs, home.plan), "mmcr − continued")
+def test_an_arm_that_lost_a_run_has_no_interval_and_says_so(damaged: StudyHome) -> None:
+    runs = runs_frame(damaged.root)
+    assert row(comparison_table(runs, PLAN), "mmcr").tolist() == [*["n=2/3"] * 5, "2/3, 1 diverged"]
+    contrast = row(contrasts_table(runs, PLAN), "mmcr − continued")
     assert contrast.tolist() == ["n=2/3", "–", "–", "–", "–", "mmcr 2/3 (1 diverged)"]
 
 
@@ -111,21 +127,21 @@ def test_continuation_seeds_do_not_inflate_n(tmp_path: Path) -> None:
 
 
 def test_winners_name_their_origin_and_the_edge_of_the_range(home: StudyHome) -> None:
-    home.objectives = (60.0, 61.0, 59.0)
-    table = winners_table(trials_frame(home.build().root), home.plan)
+    home.write_plan()
+    for number, objective in enumerate((60.0, 61.0, 59.0)):
+        home.write_trial("mmcr", number, "complete", objective)
+    table = winners_table(trials_frame(home.root), PLAN)
     assert row(table, "mmcr").tolist() == ["1", "61.00", "–", "weight = 0.09, lr = 0.0009"]
+    assert row(table, "e2mc")["parameters"] == "no winner yet"
     assert row(table, "base")["parameters"] == "not continued"
-    low = make_plan(
-        arms=tuple(replace(a, start={n: r.low / 0.9 for n, r in a.space.items()}) for a in home.plan.arms)
-    )
-    other = StudyHome(home.root.with_name("low"), low).build()
-    assert row(winners_table(trials_frame(other.root), low), "mmcr")["at edge of range"] == "weight, lr"
+    low = {name: bounds.low / 0.9 for name, bounds in PLAN.arm("mmcr").space.items()}
+    home.plan = replace(PLAN, arms=(replace(PLAN.arm("mmcr"), start=low),))
+    home.write_trial("mmcr", 1, "complete", 61.0)
+    assert row(winners_table(trials_frame(home.root), PLAN), "mmcr")["at edge of range"] == "weight, lr"
 
 
-def test_budget_counts_every_outcome(home: StudyHome) -> None:
-    spec = home.confirm_spec("mmcr", 2)
-    home.build(skip=lambda s: s.run_id == spec.run_id).write_failed_run(spec)
-    table = budget_table(runs_frame(home.root), trials_frame(home.root), home.plan)
+def test_budget_counts_every_outcome(damaged: StudyHome) -> None:
+    table = budget_table(runs_frame(damaged.root), trials_frame(damaged.root), PLAN)
     assert row(table, "mmcr").to_dict() == {
         "trials": "2/2", "runs": "5", "diverged": "1", "failed": "0", "incomplete": "0", "attempts": "5",
         "tune CPU s": "20", "confirm CPU s": "30",
@@ -138,9 +154,9 @@ def test_markdown() -> None:
     assert to_markdown(table) == "| arm | mean |\n| :-- | --: |\n| a\\|b | 1.00 ± 0.10 |\n"
 
 
-def test_latex_is_well_formed(home: StudyHome) -> None:
-    runs = runs_frame(home.build().root)
-    for table in (comparison_table(runs, home.plan), contrasts_table(runs, home.plan)):
+def test_latex_is_well_formed(damaged: StudyHome) -> None:
+    runs = runs_frame(damaged.root)
+    for table in (comparison_table(runs, PLAN), contrasts_table(runs, PLAN)):
         text = to_latex(table, "On 10_000 images, 95 %", "tab:x")
         assert re.findall(r"\\(begin|end)\{(\w+)\}", text) == [
             ("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table"),
@@ -166,11 +182,9 @@ def test_latex_escapes() -> None:
     )
 
 
-def test_text_is_aligned_and_fits_the_terminal(home: StudyHome) -> None:
-    spec = home.confirm_spec("mmcr", 2)
-    home.build(skip=lambda s: s.run_id == spec.run_id).write_failed_run(spec)
-    runs = runs_frame(home.root)
-    for table in (comparison_table(runs, home.plan), contrasts_table(runs, home.plan)):
+def test_text_is_aligned_and_fits_the_terminal(damaged: StudyHome) -> None:
+    runs = runs_frame(damaged.root)
+    for table in (comparison_table(runs, PLAN), contrasts_table(runs, PLAN)):
         for width in (60, 80, 100):
             assert max(map(len, to_text(table, width).splitlines())) <= width
     assert (
