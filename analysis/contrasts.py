@@ -111,9 +111,7 @@ def confirm_status(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     for arm in plan.arms:
         statuses = confirm.loc[confirm["arm"] == arm.name, "status"]
         counts = {status.value: int((statuses == status).sum()) for status in RunStatus}
-        planned = len(plan.confirm.base_seeds) * (
-            len(plan.confirm.continuation_seeds) if arm.continued else 1
-        )
+        planned = len(plan.confirm.base_seeds) * (len(plan.confirm.continuation_seeds) if arm.continued else 1)
         rows.append({"planned": planned, **counts, "missing": planned - len(statuses)})
     return pd.DataFrame(rows, index=pd.Index([arm.name for arm in plan.arms], name="arm"))
 

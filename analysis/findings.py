@@ -20,15 +20,11 @@ def findings(contrasts: Sequence[Contrast], plan: Plan) -> list[str]:
         return ["The plan declares no contrasts, so nothing is tested."]
     judged = [c for c in contrasts if c.result.has_interval]
     significant = [c for c in judged if c.is_significant]
-    family = (
-        f"the {len(contrasts)} declared contrasts (two-sided paired t tests on {plan.primary}, α = {ALPHA:g})"
-    )
+    family = f"the {len(contrasts)} declared contrasts (two-sided paired t tests on {plan.primary}, α = {ALPHA:g})"
     if not judged:
         sentences = [f"None of {family} can be judged yet."]
     elif significant:
-        sentences = [
-            f"Significant after Holm's correction over {family}: {_list(significant, with_mean=True)}."
-        ]
+        sentences = [f"Significant after Holm's correction over {family}: {_list(significant, with_mean=True)}."]
     else:
         sentences = [f"None of {family} is significant after Holm's correction."]
     if plan.equivalence_margin_pp is not None and judged:
@@ -48,9 +44,7 @@ def caveats(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     sentences = [f"Unfinished, completed confirm runs: {lacking}."] if lacking else []
     sentences += _search(trials, plan)
     if plan.unit == "continuation":
-        sentences.append(
-            "Every statement is for this checkpoint, tuned on it; the unit is the continuation seed."
-        )
+        sentences.append("Every statement is for this checkpoint, tuned on it; the unit is the continuation seed.")
     confirm = runs[(runs["phase"] == Phase.CONFIRM) & (runs["code"] != "")]
     versions = confirm["code"].value_counts()
     if len(versions) > 1:

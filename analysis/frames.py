@@ -60,11 +60,7 @@ def runs_frame(study_root: Path, *, include_unused: bool = False) -> pd.DataFram
         spec = RunSpec.from_json(read_json(run.spec))
         rows.append({"unused": _why_unused(spec, plan, winners), **_run_row(run, spec, plan)})
     frame = _mark_duplicates(_frame(rows, ("unused", *RUN_COLUMNS)))
-    return (
-        frame
-        if include_unused
-        else frame[frame["unused"] == ""].drop(columns="unused").reset_index(drop=True)
-    )
+    return frame if include_unused else frame[frame["unused"] == ""].drop(columns="unused").reset_index(drop=True)
 
 
 def trials_frame(study_root: Path) -> pd.DataFrame:
@@ -84,9 +80,7 @@ def steps_frame(study_root: Path, run_ids: Iterable[str]) -> pd.DataFrame:
     rows = [
         (run_id, step, metric, value)
         for run_id in run_ids
-        for step, _, metrics in settled_steps(
-            replay_run(paths.run(run_id)).attempts, include_provisional=False
-        )
+        for step, _, metrics in settled_steps(replay_run(paths.run(run_id)).attempts, include_provisional=False)
         for metric, value in metrics.items()
     ]
     return pd.DataFrame(rows, columns=["run_id", "step", "metric", "value"])
@@ -111,11 +105,7 @@ def _run_row(run: RunPaths, spec: RunSpec, plan: Plan) -> dict[str, Any]:
         "criterion": spec.training["criterion"]["name"],
         "code": (state.trained or {}).get("code", ""),
         **{PARAM_PREFIX + name: _scalar(value) for name, value in tunable_values(spec.training).items()},
-        **{
-            f"{split}/{name}/{key}": v
-            for (split, name), values in metrics.items()
-            for key, v in values.items()
-        },
+        **{f"{split}/{name}/{key}": v for (split, name), values in metrics.items() for key, v in values.items()},
     }
 
 
@@ -135,9 +125,7 @@ def _status(state: RunState, is_evaluated: bool) -> RunStatus:
     if state.trained is not None and is_evaluated:
         return RunStatus.COMPLETED
     if state.last is not None and state.last.status is AttemptStatus.FAILED:
-        return (
-            RunStatus.DIVERGED if (state.last.failure or {}).get("kind") == "diverged" else RunStatus.FAILED
-        )
+        return RunStatus.DIVERGED if (state.last.failure or {}).get("kind") == "diverged" else RunStatus.FAILED
     return RunStatus.INCOMPLETE
 
 
@@ -149,10 +137,7 @@ def _why_unused(spec: RunSpec, plan: Plan, winners: Winners) -> str:
         return f"phase {phase} is not compared"
     seeds = plan.confirm if phase == Phase.CONFIRM else plan.tune
     continuation_seeds = seeds.continuation_seeds if plan.arm(arm).continued else (0,)
-    if (
-        spec.labels["base_seed"] not in seeds.base_seeds
-        or spec.labels["continuation_seed"] not in continuation_seeds
-    ):
+    if spec.labels["base_seed"] not in seeds.base_seeds or spec.labels["continuation_seed"] not in continuation_seeds:
         return "the plan has no such seeds"
     if phase == Phase.TUNE:
         return ""

@@ -69,8 +69,7 @@ def signed(value: float) -> str:
 def wrap(text: str, width: int = 100) -> str:
     """Break the lines of `text` that are longer than `width`, at spaces; the others stay as they are."""
     return "\n".join(
-        line if len(line) <= width else textwrap.fill(line, width, break_on_hyphens=False)
-        for line in text.split("\n")
+        line if len(line) <= width else textwrap.fill(line, width, break_on_hyphens=False) for line in text.split("\n")
     )
 
 
@@ -88,9 +87,7 @@ def _total(widths: Sequence[int]) -> int:
 def _lines(rows: Sequence[Sequence[str]], widths: Sequence[int], *, wrapped: bool = False) -> str:
     lines = []
     for number, row in enumerate(rows):
-        last, *more = (
-            textwrap.wrap(row[-1], widths[-1], break_on_hyphens=False) or [""] if wrapped else [row[-1]]
-        )
+        last, *more = textwrap.wrap(row[-1], widths[-1], break_on_hyphens=False) or [""] if wrapped else [row[-1]]
         lines.append(_line([*row[:-1], last], widths, wrapped))
         lines += [_line([*[""] * (len(row) - 1), part], widths, wrapped) for part in more]
         if number == 0:

@@ -74,9 +74,7 @@ def write_report(study_root: Path) -> Report:
             caption = f"{section.title}. {section.note}"
             texts[f"{section.stem}.tex"] = render.to_latex(section.table, caption, f"tab:{section.stem}")
     all_metrics = [declared_contrasts(runs, plan, metric) for metric in comparison_columns(runs, plan)]
-    texts["contrasts.csv"] = contrasts_frame([c for family in all_metrics for c in family]).to_csv(
-        index=False
-    )
+    texts["contrasts.csv"] = contrasts_frame([c for family in all_metrics for c in family]).to_csv(index=False)
     texts["comparison.csv"] = comparison_frame(runs, plan).to_csv(index=False)
     texts["budget.csv"] = budget_table(runs, trials, plan).to_csv(index=False)
     for name, text in texts.items():
@@ -93,13 +91,9 @@ def write_report(study_root: Path) -> Report:
 
 
 def _sections(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[_Section]:
-    units = f"{plan.unit} seeds" + (
-        "; for this checkpoint, tuned on it" if plan.unit == "continuation" else ""
-    )
+    units = f"{plan.unit} seeds" + ("; for this checkpoint, tuned on it" if plan.unit == "continuation" else "")
     comparison = f"Mean ± half-width of the 95 % t interval over {units}."
-    contrasts = (
-        f"Paired t over {units}, on {plan.primary}; Holm over the {len(plan.contrasts)} declared contrasts."
-    )
+    contrasts = f"Paired t over {units}, on {plan.primary}; Holm over the {len(plan.contrasts)} declared contrasts."
     budget = "CPU seconds of all attempts; the bases, which all arms share, are not counted."
     return [
         _Section("comparison", "Test accuracy (%)", comparison_table(runs, plan), comparison),
@@ -125,9 +119,7 @@ def _unused(everything: pd.DataFrame) -> list[str]:
     ]
 
 
-def _text(
-    plan: Plan, state: str, sections: Sequence[_Section], sentences: Sequence[str], folder: Path
-) -> str:
+def _text(plan: Plan, state: str, sections: Sequence[_Section], sentences: Sequence[str], folder: Path) -> str:
     parts = [f"{plan.study}: {plan.question}", state, ""]
     for section in sections:
         if section.stem in ("comparison", "contrasts"):
@@ -155,8 +147,7 @@ def _provenance(plan: Plan, runs: pd.DataFrame) -> str:
             own = runs[(runs["arm"] == arm.name) & (runs["phase"] == phase)]
             states = zip(own["run_id"], own["status"], strict=True)
             names = [
-                f"`{name}`" if status == RunStatus.COMPLETED else f"`{name}` ({status})"
-                for name, status in states
+                f"`{name}`" if status == RunStatus.COMPLETED else f"`{name}` ({status})" for name, status in states
             ]
             lines += [f"- {arm.name}, {phase}: {', '.join(names)}"] if names else []
         if missing[arm.name]:

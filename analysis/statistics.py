@@ -109,17 +109,13 @@ def unit_values(runs: pd.DataFrame, arm: str, metric: str, plan: Plan) -> pd.Ser
     if plan.unit == "base":
         return values.mean(axis="columns", skipna=False)
     if len(bases) != 1:
-        raise StudyError(
-            f"unit: continuation compares runs of one checkpoint, but the plan has base seeds {bases}"
-        )
+        raise StudyError(f"unit: continuation compares runs of one checkpoint, but the plan has base seeds {bases}")
     only = values.iloc[0]
     index = pd.Index(plan.confirm.continuation_seeds, name="continuation_seed")
     return only.reindex(index) if plan.arm(arm).continued else pd.Series(only.iloc[0], index=index)
 
 
-def paired_differences(
-    runs: pd.DataFrame, contrast: tuple[str, str], metric: str, plan: Plan
-) -> pd.Series[float]:
+def paired_differences(runs: pd.DataFrame, contrast: tuple[str, str], metric: str, plan: Plan) -> pd.Series[float]:
     """Return left − right per unit, NaN where either arm has no value; arguments as for `unit_values`."""
     left, right = contrast
     return unit_values(runs, left, metric, plan) - unit_values(runs, right, metric, plan)
@@ -151,15 +147,11 @@ def paired_result(values: pd.Series[float], missing: str = "") -> PairedResult:
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
     upper = mean + float(stats.t.ppf(CONFIDENCE, n - 1)) * error
     p = 2 * float(stats.t.sf(abs(mean / error), n - 1))
-    return PairedResult(
-        n, num_planned, mean, sd, mean - half, mean + half, upper, mean / error, p, wins, mean / sd
-    )
+    return PairedResult(n, num_planned, mean, sd, mean - half, mean + half, upper, mean / error, p, wins, mean / sd)
 
 
 def _without_interval(partial: PairedResult, reason: str) -> PairedResult:
-    return PairedResult(
-        partial.n, partial.num_planned, partial.mean, partial.sd, wins=partial.wins, reason=reason
-    )
+    return PairedResult(partial.n, partial.num_planned, partial.mean, partial.sd, wins=partial.wins, reason=reason)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

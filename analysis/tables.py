@@ -36,8 +36,7 @@ def comparison_frame(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         for metric in comparison_columns(runs, plan):
             result = _arm_result(runs, arm, metric, plan)
             numbers = {
-                name: getattr(result, name)
-                for name in ("n", "num_planned", "mean", "low", "high", "sd", "reason")
+                name: getattr(result, name) for name in ("n", "num_planned", "mean", "low", "high", "sd", "reason")
             }
             rows.append({"arm": arm.name, "metric": metric, **numbers})
     return pd.DataFrame(rows)
@@ -70,13 +69,9 @@ def winners_table(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     for arm in plan.arms:
         params = winning_parameters(arm, plan, trials)
         best = winning_trial(trials, arm.name) if arm.is_tuned else None
-        shown = ", ".join(
-            f"{name.rpartition('.')[2]} = {value:.3g}" for name, value in (params or {}).items()
-        )
+        shown = ", ".join(f"{name.rpartition('.')[2]} = {value:.3g}" for name, value in (params or {}).items())
         edges = [
-            name.rpartition(".")[2]
-            for name, value in (params or {}).items()
-            if _is_at_edge(arm.space[name], value)
+            name.rpartition(".")[2] for name, value in (params or {}).items() if _is_at_edge(arm.space[name], value)
         ]
         rows.append(
             {
@@ -121,9 +116,7 @@ def _accuracy(result: PairedResult) -> str:
     if not result.is_complete:
         return _n(result)
     return (
-        f"{result.mean:.2f} ± {result.half_width:.2f}"
-        if result.has_interval
-        else f"{result.mean:.2f} ({_n(result)})"
+        f"{result.mean:.2f} ± {result.half_width:.2f}" if result.has_interval else f"{result.mean:.2f} ({_n(result)})"
     )
 
 

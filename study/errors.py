@@ -85,7 +85,7 @@ class PlanError(UserError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Say what is known, the nearest name first: ` Did you mean 'x'? Known: a, b, x.`"""
+    """Say what is known, the nearest name first, e.g. ` Did you mean 'x'? Known: a, b, x.`."""
     names = sorted(map(str, known))
     near = get_close_matches(str(word), names, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""

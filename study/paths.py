@@ -1,5 +1,7 @@
 """Every file name of a home, a study, a run and an attempt, so that no other module spells one.
 
+::
+
     <home>/mlflow.db  mlartifacts/  data/
     <home>/bases/<hash>/                 a base pre-training; laid out like a run
     <home>/<study>/plan.yaml plan.json lease stop finished.json published.json
@@ -36,7 +38,7 @@ class AttemptPaths:
 
     @property
     def claim(self) -> Path:
-        """Created once, by whoever is first: the worker that executes the attempt, or an orchestrator that revokes it."""
+        """Created once, by the first: the worker that executes the attempt, or an orchestrator that revokes it."""
         return self.root / "claim"
 
     @property
@@ -93,7 +95,7 @@ class RunPaths:
 
     @property
     def stop(self) -> Path:
-        """"Please stop", to the worker."""
+        """Asks the worker to save and leave."""
         return self.root / "stop"
 
     @property
@@ -155,7 +157,7 @@ class StudyPaths:
 
     @property
     def stop(self) -> Path:
-        """"Please stop", to the orchestrator."""
+        """Asks the orchestrator to stop what runs."""
         return self.root / "stop"
 
     @property
@@ -238,3 +240,7 @@ class HomePaths:
     def study(self, name: str) -> StudyPaths:
         """Files of one study."""
         return StudyPaths(self.root / name)
+
+    def run_of(self, study: str, run_id: str, phase: str) -> RunPaths:
+        """Files of a run of a study; those of phase `prepare` are bases."""
+        return self.base(run_id) if phase == "prepare" else self.study(study).run(run_id)

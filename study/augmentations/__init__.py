@@ -1,0 +1,1 @@
+"""One file = one augmentation; the file name is its YAML name."""

@@ -1,0 +1,1 @@
+"""One file = one image encoder; the file name is its YAML name."""

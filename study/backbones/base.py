@@ -18,7 +18,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def build(self, num_channels: int, image_size: int) -> nn.Module:
-        """Build a freshly initialised encoder (batch, num_channels, image_size, image_size) → (batch, representation_dim).
+        """Build a freshly initialised encoder.
 
-        Initial weights come from torch's global generator, which the caller seeds.
+        It maps (batch, num_channels, image_size, image_size) to (batch, representation_dim). Initial weights come from torch's global generator, which the caller seeds.
         """

@@ -28,9 +28,7 @@ class ConvFC(Backbone):
     def __post_init__(self) -> None:
         require_widths(self.widths)
         if self.representation_dim < 1:
-            raise ValueError(
-                f"representation_dim must be >= 1, but got representation_dim={self.representation_dim}"
-            )
+            raise ValueError(f"representation_dim must be >= 1, but got representation_dim={self.representation_dim}")
 
     def build(self, num_channels: int, image_size: int) -> nn.Module:
         """Build the encoder for square images of `image_size` pixels."""

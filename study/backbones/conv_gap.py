@@ -31,8 +31,6 @@ class ConvGAP(Backbone):
         """Width of the encoder's output."""
         return self.widths[-1]
 
-    def build(self, num_channels: int, image_size: int) -> nn.Module:
+    def build(self, num_channels: int, image_size: int) -> nn.Module:  # noqa: ARG002 - the interface
         """Build the encoder for images of any size."""
-        return nn.Sequential(
-            *downsampling_stages(num_channels, self.widths), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        )
+        return nn.Sequential(*downsampling_stages(num_channels, self.widths), nn.AdaptiveAvgPool2d(1), nn.Flatten())

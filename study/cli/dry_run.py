@@ -23,7 +23,10 @@ def describe(plan: Plan, home: HomePaths) -> str:
         each = f"about {duration(expected.seconds[phase])} each"
         lines.append(f"  {phase:8} {counts[phase]:4d}, {done.get(phase, 0)} already done, {each}")
     left = sum((counts[p] - done.get(p, 0)) * expected.seconds[p] for p in Phase)
-    lines += ["", f"Expected: {duration(left)} of one slot; divide by the runs at once (timed on this machine just now)."]
+    lines += [
+        "",
+        f"Expected: {duration(left)} of one slot; divide by the runs at once (timed on this machine just now).",
+    ]
     lines += ["", "Contrasts, one family, Holm on " + plan.primary + ":"]
     lines += [f"  {a} - {b}" for a, b in plan.contrasts]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import select
 import sys
 from collections.abc import Sequence
@@ -57,14 +58,14 @@ def _publish(args: argparse.Namespace) -> int:
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
         follow(home, name, uri, stop=_input_closed, interval_s=10.0)
         return FINISHED
-    print(publish(home, name, MlflowTracker(uri, home)))
+    print(publish(home, name, MlflowTracker(uri, home.mlartifacts)))
     return FINISHED
 
 
 def _input_closed() -> bool:
     """Whether the orchestrator, which holds the other end, is gone or wants us to end."""
     ready, _, _ = select.select([sys.stdin], [], [], 0)
-    return bool(ready) and not sys.stdin.buffer.read1(1)
+    return bool(ready) and not os.read(sys.stdin.fileno(), 1)
 
 
 def _report(args: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""One file = one criterion; the file name is its YAML name."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Split(StrEnum):
-    """A labelled part of a dataset: TRAIN is the pool that probes learn from, the others are what they are judged on."""
+    """A labelled part of a dataset: probes learn from TRAIN and are judged on one of the others."""
 
     TRAIN = "train"
     VALIDATION = "validation"

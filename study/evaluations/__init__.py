@@ -1,0 +1,1 @@
+"""One file = one downstream protocol; the file name is its YAML name."""

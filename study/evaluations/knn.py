@@ -55,8 +55,7 @@ class KNN(Evaluation):
         num_images = len(task.train.labels)
         if num_images < self.num_neighbours:
             raise ValueError(
-                f"num_neighbours must be at most the pool's size, "
-                f"got {self.num_neighbours} for {num_images} images"
+                f"num_neighbours must be at most the pool's size, got {self.num_neighbours} for {num_images} images"
             )
         bank, queries = _embeddings(task)
         bank_labels, labels = torch.tensor(task.train.labels), torch.tensor(task.held_out.labels)

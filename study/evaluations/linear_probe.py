@@ -53,9 +53,7 @@ class LinearProbe(Evaluation):
         if not all(isinstance(p, int) and 0 < p <= 100 for p in percents):
             raise ValueError(f"label_percent must hold whole numbers in (0, 100], got {percents}")
         if self.num_draws is None:
-            object.__setattr__(
-                self, "num_draws", tuple(10 if p <= 1 else 3 if p <= 10 else 1 for p in percents)
-            )
+            object.__setattr__(self, "num_draws", tuple(10 if p <= 1 else 3 if p <= 10 else 1 for p in percents))
         if self.weight_decay is None:
             decays = tuple(3e-2 if p <= 1 else 1e-2 if p <= 10 else 1e-3 for p in percents)
             object.__setattr__(self, "weight_decay", decays)
@@ -73,9 +71,7 @@ class LinearProbe(Evaluation):
             if not isinstance(num_draws, int) or num_draws < 1:
                 raise ValueError(f"num_draws must hold whole numbers ≥ 1, got {num_draws!r}")
             if percent == 100 and num_draws != 1:
-                raise ValueError(
-                    f"num_draws must be 1 at 100 %, where every draw is the whole pool, got {num_draws}"
-                )
+                raise ValueError(f"num_draws must be 1 at 100 %, where every draw is the whole pool, got {num_draws}")
             if not 0 < decay < math.inf:
                 raise ValueError(f"weight_decay must hold finite numbers > 0, got {decay!r}")
 
@@ -98,10 +94,7 @@ class LinearProbe(Evaluation):
         top1 = [
             float(
                 np.mean(
-                    [
-                        _top1(train, held_out, self._draw(task, percent, draw), weight_decay)
-                        for draw in range(num_draws)
-                    ]
+                    [_top1(train, held_out, self._draw(task, percent, draw), weight_decay) for draw in range(num_draws)]
                 )
             )
             for percent, num_draws, weight_decay in self._fractions
@@ -110,26 +103,21 @@ class LinearProbe(Evaluation):
 
     @staticmethod
     def _draw(task: EvaluationTask, percent: int, draw: int) -> NDArray[np.int64]:
-        return draw_labels(
-            task.train.labels, percent, dataset=task.dataset, base_seed=task.base_seed, draw=draw
-        )
+        return draw_labels(task.train.labels, percent, dataset=task.dataset, base_seed=task.base_seed, draw=draw)
 
 
 def _standardised(task: EvaluationTask) -> tuple[Representations, Representations]:
     """Pool and held-out images on the pool's scale; dimensions that are constant over the pool become 0."""
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]  # late: 1 s of import
+    from sklearn.preprocessing import StandardScaler  # late: 1 s of import
 
     scaler = StandardScaler().fit(task.train.features)
     train, held_out = (
-        Representations(scaler.transform(split.features), split.labels)
-        for split in (task.train, task.held_out)
+        Representations(scaler.transform(split.features), split.labels) for split in (task.train, task.held_out)
     )
     return train, held_out
 
 
-def _top1(
-    train: Representations, held_out: Representations, chosen: NDArray[np.int64], weight_decay: float
-) -> float:
+def _top1(train: Representations, held_out: Representations, chosen: NDArray[np.int64], weight_decay: float) -> float:
     """Fit on the chosen images; return the accuracy on the held-out ones in percent."""
     classifier = _fitted(train.features[chosen], train.labels[chosen], weight_decay)
     return 100 * float(np.mean(classifier.predict(held_out.features) == held_out.labels))
@@ -141,7 +129,7 @@ def _fitted(features: NDArray[np.float32], labels: NDArray[np.int64], weight_dec
     Scikit-learn minimises C·Σ cross-entropy + ‖W‖²/2, hence C = 1/(λ·num_images). For two classes it keeps
     only w = w₁ - w₀; the softmax optimum has w₁ = -w₀ = w/2 and so ‖W‖² = ‖w‖²/2, hence twice that C.
     """
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # late: 1 s of import
+    from sklearn.linear_model import LogisticRegression  # late: 1 s of import
 
     inverse_decay = (2 if len(np.unique(labels)) == 2 else 1) / (weight_decay * len(labels))
     classifier = LogisticRegression(C=inverse_decay, tol=_TOLERANCE, max_iter=_MAX_ITERATIONS, solver="lbfgs")

@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from study.journal import process
 from study.journal.replay import AttemptState, AttemptStatus
 from study.paths import AttemptPaths
-from study.journal import process
 
 
 class Executor(ABC):
@@ -28,7 +28,7 @@ class Executor(ABC):
 
     @abstractmethod
     def is_alive(self, attempt: AttemptState) -> bool:
-        """Whether the attempt's process may still write. A later orchestrator asks this of an earlier one's attempts."""
+        """Whether the attempt's process may still write; asked of an earlier orchestrator's attempts too."""
 
     @abstractmethod
     def stop(self, attempt: AttemptState) -> None:

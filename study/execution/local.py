@@ -56,7 +56,7 @@ class LocalExecutor(Executor):
         return {"pid": process.pid, "gpu": gpu}
 
     def is_alive(self, attempt: AttemptState) -> bool:
-        """Whether the process lives: known from the claim, or from the process just started that has not claimed yet."""
+        """Whether the process lives: the one that claimed the attempt, or one just started that has not yet."""
         if attempt.claim is not None:
             return claimant_lives(attempt)
         job = attempt.job.get("job") or {}

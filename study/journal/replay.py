@@ -134,7 +134,9 @@ def replay_run(paths: RunPaths) -> RunState:
     )
 
 
-def settled_steps(attempts: Sequence[AttemptState], *, include_provisional: bool) -> list[tuple[int, float, Mapping[str, float]]]:
+def settled_steps(
+    attempts: Sequence[AttemptState], *, include_provisional: bool
+) -> list[tuple[int, float, Mapping[str, float]]]:
     """Training steps in order, without those that a later attempt did again.
 
     Steps after an attempt's last checkpoint are provisional until its training is complete, because a later attempt

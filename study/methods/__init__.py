@@ -1,0 +1,1 @@
+"""One file = one base method; the file name is its YAML name."""

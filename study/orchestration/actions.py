@@ -1,4 +1,4 @@
-"""Acting: idempotent steps on the study's files. Intent is written before a side effect, the acknowledgement after it."""
+"""Acting: idempotent steps on the study's files. Intent is written before a side effect, acknowledgement after it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 from study.errors import HomeError
 from study.execution.base import Executor
 from study.journal.files import create_once, read_json, read_json_or_none, write_json, write_text
+from study.journal.process import is_alive, is_on_this_host, this_process
 from study.journal.replay import AttemptStatus, replay_attempt
 from study.paths import HomePaths, RunPaths, StudyPaths
 from study.plan.identity import code_identity
 from study.plan.model import SCHEMA_VERSION, EvaluationRequest, Plan, RunSpec
 from study.search.trial import Trial, TrialState
-from study.journal.process import is_alive, is_on_this_host, this_process
 
 
 def store_plan(study: StudyPaths, plan: Plan, text: str) -> None:
@@ -67,9 +67,8 @@ def check_code(home: HomePaths, runs: Sequence[RunPaths], *, accept_change: bool
     message = "runs of this study were trained by other code; changed since: " + ", ".join(sorted(set(changes)))
     if accept_change:
         return message
-    raise HomeError(
-        f"{message}.\nGo back to that code, choose another --home, or go on with --accept-code-change, which the report marks"
-    )
+    advice = "Go back to that code, choose another --home, or go on with --accept-code-change; the report marks it"
+    raise HomeError(f"{message}.\n{advice}")
 
 
 def revoke_orphans(runs: Sequence[RunPaths]) -> None:

@@ -21,7 +21,9 @@ def locate_data(plan: Plan, home: HomePaths) -> Path:
     dataset: Dataset = build("datasets", plan.dataset)
     chosen = os.environ.get("STUDY_DATA")
     if chosen and not Path(chosen).is_dir():
-        raise DataError(f"STUDY_DATA={chosen} is not a folder; set it to the folder that holds the dataset, or unset it")
+        raise DataError(
+            f"STUDY_DATA={chosen} is not a folder; set it to the folder that holds the dataset, or unset it"
+        )
     roots = [*([Path(chosen)] if chosen else []), home.data, Path("/usr/share/datasets")]
     try:
         return dataset.locate(roots)

@@ -1,7 +1,7 @@
 """The lease of a study: one orchestrator at a time, and a dead one does not block its successor.
 
-A lease on the same host is stale when its process is gone. On another host it is stale after three missed beats, or when
-the user says so (`--take-over`). Stale leases are renamed away, which only one contender can do.
+A lease on the same host is stale when its process is gone. On another host it is stale after three missed beats, or
+when the user says so (`--take-over`). Stale leases are renamed away, which only one contender can do.
 """
 
 from __future__ import annotations

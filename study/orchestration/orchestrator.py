@@ -124,4 +124,4 @@ class Orchestrator:
         self._trials[arm] = trials
 
     def _paths(self, spec: RunSpec, phase: Phase) -> RunPaths:
-        return self._home.base(spec.run_id) if phase is Phase.PREPARE else self._study.run(spec.run_id)
+        return self._home.run_of(self._plan.study, spec.run_id, phase)

@@ -113,5 +113,9 @@ def _active_view(paths: RunPaths, state: RunState) -> RunView:
     assert state.last is not None
     beat = read_json_or_none(paths.attempt(state.last.number).heartbeat) or {}
     return RunView(
-        RunStatus.ACTIVE, beat.get("step", 0), beat.get("num_steps", 0), len(state.attempts), evaluations=state.evaluations
+        RunStatus.ACTIVE,
+        beat.get("step", 0),
+        beat.get("num_steps", 0),
+        len(state.attempts),
+        evaluations=state.evaluations,
     )

@@ -44,7 +44,9 @@ class StudyStatus:
 
     def as_text(self) -> str:
         """A few lines for a terminal."""
-        state = "finished" if self.is_finished else f"orchestrated by {self.orchestrator}" if self.orchestrator else "idle"
+        state = (
+            "finished" if self.is_finished else f"orchestrated by {self.orchestrator}" if self.orchestrator else "idle"
+        )
         lines = [f"{self.study}: {state}"]
         for phase, counts in self.phases.items():
             parts = [f"{n} {status}" for status, n in counts.items() if n and status != "expected"]
@@ -65,8 +67,9 @@ def study_status(home: HomePaths, name: str) -> StudyStatus:
     counts: dict[Phase, Counter[str]] = {phase: Counter() for phase in Phase}
     active, failed = {}, {}
     for spec, phase in known_specs(plan, trials):
-        paths = home.base(spec.run_id) if phase is Phase.PREPARE else study.run(spec.run_id)
-        view = observer.view(paths, [request.key for request in evaluations_for(plan, phase)])
+        view = observer.view(
+            home.run_of(name, spec.run_id, phase), [request.key for request in evaluations_for(plan, phase)]
+        )
         counts[phase][str(view.status)] += 1
         if view.status is RunStatus.ACTIVE:
             active[spec.run_id] = (view.step, view.num_steps)

@@ -31,7 +31,7 @@ def load_plan(text: str, source: str, overrides_given: Sequence[str] = ()) -> Pl
     try:
         sweep = SweepIn.model_validate(raw)
     except ValidationError as error:
-        raise PlanError(source, [_problem(e, raw) for e in error.errors()]) from None
+        raise PlanError(source, [_problem(e) for e in error.errors()]) from None
     problems: list[Problem] = []
     plan = _resolve(sweep, problems)
     if plan is None or problems:
@@ -143,7 +143,7 @@ def _check_comparison(sweep: SweepIn, names: set[str], problems: list[Problem]) 
         seen.add(frozenset((a, b)))
 
 
-def _problem(error: Mapping[str, Any], raw: Mapping[str, Any]) -> Problem:
+def _problem(error: Mapping[str, Any]) -> Problem:
     """A pydantic error in the words of a sweep file."""
     location = [part for part in error["loc"] if part not in ("AblateIn", "list[AblateIn]", "[key]")]
     path = overrides.dotted(location)
@@ -183,5 +183,3 @@ def _model_in(kind: Any) -> Any:
         options = [_model_in(k) for k in typing.get_args(kind) if k is not type(None)]
         return next((k for k in options if isinstance(k, type) and issubclass(k, BaseModel)), options[0])
     return kind
-
-

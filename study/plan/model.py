@@ -148,7 +148,13 @@ class Plan:
                 "arms": tuple(_arm(arm) for arm in data["arms"]),
                 "contrasts": tuple((a, b) for a, b in data["contrasts"]),
                 "evaluations": tuple(Component(**e) for e in data["evaluations"]),
-                "tune": Tune(**{k: tuple(v) if isinstance(v, list) else v for k, v in data["tune"].items()}),
+                "tune": Tune(
+                    **{
+                        **data["tune"],
+                        "base_seeds": tuple(data["tune"]["base_seeds"]),
+                        "continuation_seeds": tuple(data["tune"]["continuation_seeds"]),
+                    }
+                ),
                 "confirm": Confirm(**{k: tuple(v) for k, v in data["confirm"].items()}),
             }
         )

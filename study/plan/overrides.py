@@ -48,7 +48,7 @@ def _put(root: dict[str, Any], key: str, value: Any, problems: list[Problem]) ->
         else:
             optional = list(getattr(model, "model_fields", {}))
             known = [*map(str, place), *optional] if isinstance(place, Mapping) else []
-            last = part  # type: ignore[assignment]
+            last = part
             if part not in known:
                 where = key[: key.index(part)].rstrip(".[") or "the sweep file"
                 problems.append(Problem(key, f"no key {part!r} in {where}.{did_you_mean(part, known)}"))

@@ -64,9 +64,7 @@ def rebuild(log: Path, definition: SearchDefinition, records: Sequence[Trial] = 
     ordered = sorted(records, key=lambda trial: trial.number)
     missing = sorted(set(range(len(ordered))) - {trial.number for trial in ordered})
     if missing:
-        raise HomeError(
-            f"{log} cannot be built: the record of trial {missing[0]} of arm {definition.arm!r} is missing"
-        )
+        raise HomeError(f"{log} cannot be built: the record of trial {missing[0]} of arm {definition.arm!r} is missing")
     log.parent.mkdir(parents=True, exist_ok=True)
     draft = log.with_name(f"{log.name}.new")
     draft.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Normalise uint8 images in [0, 255] to float32 in [-1, 1], as augmented views and clean evaluation both see them."""
+    """Normalise uint8 images in [0, 255] to float32 in [-1, 1], as augmented and clean images are seen alike."""
     return normalise(images.float() / 255)
 
 

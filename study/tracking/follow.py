@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ from study.tracking.publisher import publish
 
 _logger = logging.getLogger(__name__)
 
-_LONGEST_WAIT_S = 300.0
+_LONGEST_WAIT = 30  # intervals
 _LAST_PASS_S = 60.0
 
 
@@ -28,7 +29,7 @@ def follow(
 ) -> None:
     """Publish every `interval_s` seconds until `stop()`, then once more, for a minute at most. Never raises.
 
-    While the tracker does not work, the waits grow up to five minutes; a single warning says so.
+    While the tracker does not work, the waits grow to thirty intervals; a single warning says so.
 
     Args:
         home: the study home.
@@ -41,16 +42,15 @@ def follow(
     follower = _Follower(home, study, uri, connect or _connect)
     while not stop():
         num_failures = follower.attempt(stop)
-        _sleep(min(interval_s * 2**num_failures, max(interval_s, _LONGEST_WAIT_S)), stop)
+        _sleep(interval_s * min(2**num_failures, _LONGEST_WAIT), stop)
     deadline = time.monotonic() + _LAST_PASS_S
     follower.attempt(lambda: time.monotonic() > deadline)
 
 
 class _Follower:
-    def __init__(
-        self, home: HomePaths, study: str, uri: str, connect: Callable[[HomePaths, str], Tracker]
-    ) -> None:
+    def __init__(self, home: HomePaths, study: str, uri: str, connect: Callable[[HomePaths, str], Tracker]) -> None:
         self._home, self._study, self._uri, self._connect = home, study, uri, connect
+        self._shown_uri = re.sub("//[^/@]*@", "//", uri)  # a log is no place for passwords
         self._tracker: Tracker | None = None
         self._num_failures = 0
         self._known_problems: set[str] = set()
@@ -64,11 +64,12 @@ class _Follower:
         except Exception as error:  # a tracker must never stop a study
             if self._num_failures == 0:
                 is_bug = not isinstance(error, StudyError | OSError)
-                _logger.warning("publishing to %s fails, trying on: %s", self._uri, error, exc_info=is_bug)
+                text = "publishing to %s fails, trying on: %s"
+                _logger.warning(text, self._shown_uri, error, exc_info=is_bug)
             self._num_failures = min(self._num_failures + 1, 16)
         else:
             if self._num_failures:
-                _logger.info("publishing to %s works again", self._uri)
+                _logger.info("publishing to %s works again", self._shown_uri)
             self._num_failures = 0
             for problem in summary.problems:
                 if problem not in self._known_problems:

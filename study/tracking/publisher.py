@@ -64,9 +64,7 @@ def publish(
 
 
 class _Pass:
-    def __init__(
-        self, home: HomePaths, study: str, tracker: Tracker, interrupted: Callable[[], bool]
-    ) -> None:
+    def __init__(self, home: HomePaths, study: str, tracker: Tracker, interrupted: Callable[[], bool]) -> None:
         self._home = home
         self._paths = home.study(study)
         self._tracker = tracker
@@ -124,9 +122,7 @@ def _publish_study(
     paths: StudyPaths, plan: Plan, experiment: Experiment, tracker: Tracker, progress: Progress | None
 ) -> str:
     if progress is None:
-        run = tracker.ensure_run(
-            experiment, plan.study, start_ms=int(paths.plan.stat().st_mtime * 1000), parent=None
-        )
+        run = tracker.ensure_run(experiment, plan.study, start_ms=int(paths.plan.stat().st_mtime * 1000), parent=None)
         tracker.log_params(run, describe.study_params(plan))
         tracker.set_tags(run, {"study.study": plan.study, "mlflow.note.content": plan.question})
         progress = Progress(experiment.store, run)

@@ -22,7 +22,8 @@ def set_numerics(numerics: Mapping[str, Any]) -> None:
     torch.set_num_threads(numerics["num_threads"])
     threadpoolctl.threadpool_limits(numerics["num_threads"])  # scikit-learn's BLAS
     torch.use_deterministic_algorithms(numerics["deterministic"])
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs 10 % of a small step
+    # Filling uninitialised memory is a debugging aid that costs 10 % of a small step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not numerics["deterministic"]
 
 

@@ -1,4 +1,4 @@
-"""The training loop. Everything random is a function of (seeds, epoch, step), so a resumed run repeats the interrupted one.
+"""The training loop. All that is random is a function of (seeds, epoch, step): a resumed run repeats what was lost.
 
 Steps count from 1; a step's number is how many updates the weights have seen.
 """
@@ -172,7 +172,7 @@ class Trainer:
             result = self._criterion(Views(gather_rows(output.projections, dim=1)))
             loss = output.loss + result.total
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         terms = {f"train/criterion/{name}": value.detach() for name, value in result.terms.items()}
         return {

@@ -18,7 +18,7 @@ def represent(backbone: nn.Module, images: LabelledImages, device: torch.device)
     was_training = backbone.training
     backbone.eval()
     features: list[Tensor] = []
-    for batch in images.images.split(_BATCH_SIZE):
+    for batch in torch.split(images.images, _BATCH_SIZE):
         clean = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
         features.append(backbone(clean).float().cpu())
     backbone.train(was_training)

@@ -14,11 +14,11 @@ from pathlib import Path
 from study.errors import DataError, DivergedError, StudyError
 from study.journal.events import EventWriter
 from study.journal.files import create_once, read_json
+from study.journal.process import cpu_model, this_process
 from study.paths import AttemptPaths
 from study.plan.identity import code_identity
 from study.plan.model import RunSpec
 from study.worker.preemption import StopWatch
-from study.journal.process import cpu_model, this_process
 
 FAILED, STOPPED = 1, 75  # exit codes; 75 is EX_TEMPFAIL: try again
 

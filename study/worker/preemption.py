@@ -44,5 +44,5 @@ class StopWatch:
         """Whether a later attempt at the same run exists."""
         return self._attempt.run.attempt(self._attempt.number + 1).root.exists()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.reason = signal.Signals(number).name

@@ -19,9 +19,7 @@ COLOURS = style.arm_colours(make_plan())
 
 def contrast(left: str, right: str, values: list[float], missing: str = "") -> Contrast:
     differences = pd.Series(values, index=pd.RangeIndex(1, len(values) + 1, name="base_seed"), dtype=float)
-    return Contrast(
-        left, right, "test/linear_probe/top1_mean", differences, paired_result(differences, missing), 0.01
-    )
+    return Contrast(left, right, "test/linear_probe/top1_mean", differences, paired_result(differences, missing), 0.01)
 
 
 CONTRASTS = [
@@ -33,9 +31,7 @@ CONTRASTS = [
 
 
 def draw(contrasts: list[Contrast] = CONTRASTS, margin_pp: float | None = 0.5) -> Figure:
-    return paired_differences(
-        contrasts, metric="linear_probe/top1_mean", colours=COLOURS, margin_pp=margin_pp
-    )
+    return paired_differences(contrasts, metric="linear_probe/top1_mean", colours=COLOURS, margin_pp=margin_pp)
 
 
 def test_two_saves_are_equal_to_the_byte(tmp_path: Path) -> None:
@@ -65,9 +61,7 @@ def test_no_text_overlaps_or_leaves_the_figure(contrasts: list[Contrast]) -> Non
         canvas.draw()
         left, right = figure.axes
         ticks = [
-            tick
-            for tick in left.xaxis.get_major_ticks()
-            if left.get_xlim()[0] < tick.get_loc() < left.get_xlim()[1]
+            tick for tick in left.xaxis.get_major_ticks() if left.get_xlim()[0] < tick.get_loc() < left.get_xlim()[1]
         ]
         labels = [*(tick.label1 for tick in ticks), *left.get_yticklabels(), left.xaxis.label]
         labels += [*(tick.label2 for tick in right.yaxis.get_major_ticks()), *figure.legends[0].get_texts()]

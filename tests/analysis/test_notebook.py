@@ -23,9 +23,7 @@ def notebook(request: pytest.FixtureRequest) -> Path:
 def test_pair_is_in_step(notebook: Path) -> None:
     content = jupytext.read(notebook)
     content.metadata = nbformat.from_dict({"jupytext": {"notebook_metadata_filter": "-all"}})
-    assert jupytext.writes(content, fmt="py:percent") == notebook.with_suffix(".py").read_text(
-        encoding="utf-8"
-    )
+    assert jupytext.writes(content, fmt="py:percent") == notebook.with_suffix(".py").read_text(encoding="utf-8")
 
 
 def test_is_stored_without_outputs(notebook: Path) -> None:
@@ -53,9 +51,7 @@ def test_runs_from_a_deeper_folder_and_writes_nothing(
     content = nbformat.read(notebook, as_version=4)
     client = NotebookClient(content, timeout=60, resources={"metadata": {"path": str(Path(__file__).parent)}})
     client.execute()
-    shown = [
-        kind for cell in content.cells for out in cell.get("outputs", []) for kind in out.get("data", {})
-    ]
+    shown = [kind for cell in content.cells for out in cell.get("outputs", []) for kind in out.get("data", {})]
     assert "image/png" in shown
     assert shown.count("text/html") == 5
     assert {path: path.stat().st_mtime_ns for path in home.root.rglob("*")} == before

@@ -16,8 +16,8 @@ from tests.fakes.study_home import StudyHome, make_plan, trial_params
 
 FILES = {
     "budget.csv", "budget.md", "comparison.csv", "comparison.md", "comparison.tex", "contrasts.csv",
-    "contrasts.md", "contrasts.tex", "paired_differences.pdf", "paired_differences.png", "report.md", "runs.csv",
-    "winners.md",
+    "contrasts.md", "contrasts.tex", "paired_differences.pdf", "paired_differences.png", "report.md",
+    "runs.csv", "winners.md",
 }  # fmt: skip
 NOISE = {1: -0.1, 2: 0.0, 3: 0.1}
 CONTRASTS = (("mmcr", "continued"), ("uniformity", "continued"), ("e2mc", "continued"), ("continued", "base"))
@@ -151,10 +151,7 @@ SEARCHES = [
 @pytest.mark.parametrize(("sampler", "num_trials", "name"), SEARCHES)
 def test_a_search_is_called_what_it_is(sampler: str, num_trials: int, name: str) -> None:
     plan = make_plan()
-    assert (
-        search_name(replace(plan, tune=replace(plan.tune, sampler=sampler, trials_per_arm=num_trials)))
-        == name
-    )
+    assert search_name(replace(plan, tune=replace(plan.tune, sampler=sampler, trials_per_arm=num_trials))) == name
 
 
 def test_another_directory_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -88,9 +88,7 @@ def test_no_pair_is_dropped_silently(lost: str) -> None:
     result = paired_result(paired_differences(runs, ("e2mc", "continued"), METRIC, plan_with((1, 2, 3))))
     assert (result.n, result.num_planned, result.reason) == (2, 3, "n=2/3")
     assert not result.has_interval
-    assert all(
-        math.isnan(x) for x in (result.low, result.high, result.upper, result.t, result.p, result.effect)
-    )
+    assert all(math.isnan(x) for x in (result.low, result.high, result.upper, result.t, result.p, result.effect))
 
 
 def test_tune_runs_and_unknown_metrics_count_for_nothing() -> None:

@@ -82,12 +82,8 @@ def test_the_margin_decides_what_is_small(runs: pd.DataFrame) -> None:
         runs["arm"] != "mmcr", 69.0 + runs["base_seed"] + runs["base_seed"].map({1: -0.1, 2: 0.1, 3: 0.06})
     )})  # fmt: skip
     assert contrasts_table(runs, plan)["verdict"].tolist() == ["not notable"]
-    assert contrasts_table(runs, replace(plan, equivalence_margin_pp=0.1))["verdict"].tolist() == [
-        "undetermined"
-    ]
-    assert contrasts_table(runs, replace(plan, equivalence_margin_pp=None))["verdict"].tolist() == [
-        "undetermined"
-    ]
+    assert contrasts_table(runs, replace(plan, equivalence_margin_pp=0.1))["verdict"].tolist() == ["undetermined"]
+    assert contrasts_table(runs, replace(plan, equivalence_margin_pp=None))["verdict"].tolist() == ["undetermined"]
 
 
 def test_an_arm_that_lost_a_run_has_no_interval_and_says_so(damaged: StudyHome) -> None:
@@ -187,10 +183,7 @@ def test_text_is_aligned_and_fits_the_terminal(damaged: StudyHome) -> None:
     for table in (comparison_table(runs, PLAN), contrasts_table(runs, PLAN)):
         for width in (60, 80, 100):
             assert max(map(len, to_text(table, width).splitlines())) <= width
-    assert (
-        to_text(pd.DataFrame({"arm": ["a", "bcd"], "n": ["10", "9"]}))
-        == "arm   n\n───────\na    10\nbcd   9\n"
-    )
+    assert to_text(pd.DataFrame({"arm": ["a", "bcd"], "n": ["10", "9"]})) == "arm   n\n───────\na    10\nbcd   9\n"
 
 
 def test_text_continues_below_when_it_is_too_wide() -> None:
@@ -202,7 +195,5 @@ def test_text_continues_below_when_it_is_too_wide() -> None:
 
 
 def test_text_wraps_a_long_last_column() -> None:
-    text = to_text(
-        pd.DataFrame({"contrast": ["a − b"], "verdict": ["no verdict because of several reasons"]}), 30
-    )
+    text = to_text(pd.DataFrame({"contrast": ["a − b"], "verdict": ["no verdict because of several reasons"]}), 30)
     assert text.splitlines()[2:] == ["a − b     no verdict because", "          of several reasons"]

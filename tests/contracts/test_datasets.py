@@ -158,9 +158,7 @@ def test_labels_out_of_range(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [OSError("no route to host"), RuntimeError("mirror is down")])
-def test_failed_download_says_what_helps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
-) -> None:
+def test_failed_download_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
     def refuse(root: str, *, download: bool) -> None:
         raise failure
 

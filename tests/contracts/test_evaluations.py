@@ -99,8 +99,7 @@ def test_tiny_splits_work(evaluation: Evaluation) -> None:
 def test_collapsed_representations_are_judged_and_not_refused(evaluation: Evaluation) -> None:
     task = make_task()
     train, held_out = (
-        Representations(np.full_like(split.features, 0.1), split.labels)
-        for split in (task.train, task.held_out)
+        Representations(np.full_like(split.features, 0.1), split.labels) for split in (task.train, task.held_out)
     )
     metrics = evaluation(dataclasses.replace(task, train=train, held_out=held_out))
     assert all(math.isfinite(value) for value in metrics.values())
@@ -112,8 +111,6 @@ def test_features_that_are_not_finite_are_refused(evaluation: Evaluation, split:
     good: Representations = getattr(task, split)
     bad = Representations(good.features.copy(), good.labels)
     bad.features[0, 0] = np.nan
-    broken = (
-        dataclasses.replace(task, train=bad) if split == "train" else dataclasses.replace(task, held_out=bad)
-    )
+    broken = dataclasses.replace(task, train=bad) if split == "train" else dataclasses.replace(task, held_out=bad)
     with pytest.raises(ValueError, match="NaN"):
         evaluation(broken)

@@ -60,9 +60,7 @@ def test_equal_calls_give_equal_draws_whatever_numpy_drew_before() -> None:
     assert draw().tolist() == first.tolist()
 
 
-@pytest.mark.parametrize(
-    "other", [{"dataset": "e"}, {"base_seed": 2}, {"number": 1}, {"base_seed": 10, "number": 1}]
-)
+@pytest.mark.parametrize("other", [{"dataset": "e"}, {"base_seed": 2}, {"number": 1}, {"base_seed": 10, "number": 1}])
 def test_every_key_changes_the_draw(other: dict[str, int | str]) -> None:
     assert set(draw(**other).tolist()) != set(draw().tolist())  # type: ignore[arg-type]
 
@@ -87,9 +85,7 @@ def test_golden_draw() -> None:
 
 
 def test_too_few_labels_for_all_classes() -> None:
-    with pytest.raises(
-        ValueError, match=r"1 % of a pool of 300 images is 3 labels, fewer than its 10 classes"
-    ):
+    with pytest.raises(ValueError, match=r"1 % of a pool of 300 images is 3 labels, fewer than its 10 classes"):
         draw(1, labels=LABELS[:300])
 
 

@@ -55,11 +55,11 @@ class MemoryTracker:
         (run,) = [run for run in self.runs.values() if run.key == key]
         return run
 
-    def ensure_experiment(self, name: str) -> Experiment:  # noqa: D102
+    def ensure_experiment(self, name: str) -> Experiment:
         self._call("ensure_experiment")
         return Experiment(name, f"{name}-{id(self.store)}")
 
-    def ensure_run(self, experiment: Experiment, key: str, *, start_ms: int, parent: str | None) -> str:  # noqa: D102
+    def ensure_run(self, experiment: Experiment, key: str, *, start_ms: int, parent: str | None) -> str:
         self._call("ensure_run")
         for name, run in self.runs.items():
             if (run.experiment, run.key) == (experiment.id, key):
@@ -68,11 +68,11 @@ class MemoryTracker:
         self.runs[name] = MemoryRun(experiment.id, key, start_ms, parent)
         return name
 
-    def log_params(self, run: str, params: Mapping[str, str]) -> None:  # noqa: D102
+    def log_params(self, run: str, params: Mapping[str, str]) -> None:
         self._call("log_params")
         self._run(run).params = {**params, **self._run(run).params}
 
-    def log_metrics(self, run: str, rows: Sequence[MetricRow]) -> None:  # noqa: D102
+    def log_metrics(self, run: str, rows: Sequence[MetricRow]) -> None:
         self._call("log_metrics")
         known = self._run(run)
         if known.key in self.rejects:
@@ -80,15 +80,15 @@ class MemoryTracker:
         present = {_identity(row) for row in known.rows}
         known.rows += [row for row in rows if _identity(row) not in present]
 
-    def set_tags(self, run: str, tags: Mapping[str, str]) -> None:  # noqa: D102
+    def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
         self._call("set_tags")
         self._run(run).tags |= tags
 
-    def log_artifact(self, run: str, file: Path, folder: str = "") -> None:  # noqa: D102
+    def log_artifact(self, run: str, file: Path, folder: str = "") -> None:
         self._call("log_artifact")
         self._run(run).artifacts[f"{folder}/{file.name}".removeprefix("/")] = file.read_bytes()
 
-    def set_status(self, run: str, status: RunStatus, end_ms: int) -> None:  # noqa: D102
+    def set_status(self, run: str, status: RunStatus, end_ms: int) -> None:
         self._call("set_status")
         self._run(run).status, self._run(run).end_ms = status, end_ms
 

@@ -106,7 +106,7 @@ class FakeRun:
     def evaluate(self, key: str, metrics: Mapping[str, float], split: str = "test") -> None:
         """Write the file of an evaluation."""
         self.paths.evaluations.mkdir(exist_ok=True)
-        evaluation = {"name": key.split("-")[0], "params": {}}
+        evaluation = {"name": key.partition("-")[0], "params": {}}
         content = {"evaluation": evaluation, "split": split, "metrics": dict(metrics), "t": START_S + 500}
         create_once(self.paths.evaluations / f"{key}.json", content)
 
@@ -132,12 +132,15 @@ class FakeAttempt:
             events.append(event, **{"t": t, **fields})
         return self
 
-    def steps(self, first: int, last: int, num_metrics: int = 2, **metrics: float) -> FakeAttempt:
-        """Append the steps from `first` to `last`; metric i of step s is s + i, unless `metrics` names others."""
+    def steps(
+        self, first: int, last: int, num_metrics: int = 2, metrics: Mapping[str, float] | None = None
+    ) -> FakeAttempt:
+        """Append the steps from `first` to `last`; metric i of step s is s + i by default."""
+        start_s = START_S + self.paths.number * 100
         with EventWriter(self.paths.events) as events:
             for step in range(first, last + 1):
                 values = metrics or {f"train/metric_{i}": float(step + i) for i in range(num_metrics)}
-                events.append("step", t=START_S + self.paths.number * 100 + 0.1 * step, step=step, metrics=values)
+                events.append("step", t=start_s + 0.1 * step, step=step, metrics=values)
         return self
 
     def checkpoint(self, step: int) -> FakeAttempt:

@@ -218,9 +218,7 @@ class StudyHome:
     def _metrics(self, spec: RunSpec, evaluation: str) -> dict[str, float]:
         labels = spec.labels
         seeds = (
-            self.plan.confirm.continuation_seeds
-            if labels["phase"] == Phase.CONFIRM
-            else (labels["continuation_seed"],)
+            self.plan.confirm.continuation_seeds if labels["phase"] == Phase.CONFIRM else (labels["continuation_seed"],)
         )
         shift = 0.0
         if self.plan.arm(labels["arm"]).continued:

@@ -84,9 +84,7 @@ def _terms(z: Tensor, criterion: E2MC = E2MC()) -> dict[str, float]:  # noqa: B0
 @pytest.mark.parametrize("squash", ["normal", "sigmoid"])
 @pytest.mark.parametrize("shape", [(2, 64, 5), (1, 30, 40), (3, 2, 3)], ids=str)
 @pytest.mark.parametrize("epsilon", [1e-7, 0.1])
-def test_value_and_gradient(
-    squash: Literal["normal", "sigmoid"], shape: tuple[int, int, int], epsilon: float
-) -> None:
+def test_value_and_gradient(squash: Literal["normal", "sigmoid"], shape: tuple[int, int, int], epsilon: float) -> None:
     z = np.random.default_rng(1).standard_normal(shape) * 1.3 + 0.2
     criterion = E2MC(entropy_weight=0.7, covariance_weight=2.5, map=squash, epsilon=epsilon)
     projections = torch.tensor(z, requires_grad=True)
@@ -99,9 +97,7 @@ def test_value_and_gradient(
     assert float(result.total.detach()) == pytest.approx(2.5 * covariance - 0.7 * entropy, rel=1e-10)
     expected = _reference_gradient(z, criterion)
     assert projections.grad is not None
-    np.testing.assert_allclose(
-        projections.grad.numpy(), expected, rtol=1e-8, atol=1e-10 * abs(expected).max()
-    )
+    np.testing.assert_allclose(projections.grad.numpy(), expected, rtol=1e-8, atol=1e-10 * abs(expected).max())
 
 
 def test_weight_zero_drops_the_gradient_and_keeps_the_report() -> None:
@@ -120,9 +116,7 @@ def test_weight_zero_drops_the_gradient_and_keeps_the_report() -> None:
 
 def test_equispaced_dimensions_have_entropy_log_of_one_plus_epsilon() -> None:
     grid = _NORMAL_QUANTILE(np.arange(1, 101) / 101)
-    assert _terms(torch.from_numpy(grid)[None, :, None])["entropy"] == pytest.approx(
-        math.log1p(1e-7), abs=1e-12
-    )
+    assert _terms(torch.from_numpy(grid)[None, :, None])["entropy"] == pytest.approx(math.log1p(1e-7), abs=1e-12)
 
 
 def test_constant_projections_have_entropy_log_epsilon_and_no_covariance() -> None:

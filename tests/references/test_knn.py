@@ -29,9 +29,7 @@ def make_task(
     return EvaluationTask(split(num_train), split(num_held_out), num_classes, "synthetic", base_seed=3)
 
 
-def task_of(
-    bank: list[list[float]], bank_labels: list[int], query: list[float], label: int
-) -> EvaluationTask:
+def task_of(bank: list[list[float]], bank_labels: list[int], query: list[float], label: int) -> EvaluationTask:
     return EvaluationTask(
         Representations(np.array(bank, dtype=np.float32), np.array(bank_labels)),
         Representations(np.array([query], dtype=np.float32), np.array([label])),
@@ -125,9 +123,7 @@ def test_zero_vectors_are_allowed() -> None:
 
 
 def test_pool_smaller_than_the_neighbourhood_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="num_neighbours must be at most the pool's size, got 20 for 19 images"
-    ):
+    with pytest.raises(ValueError, match="num_neighbours must be at most the pool's size, got 20 for 19 images"):
         KNN()(make_task(num_train=19))
     assert KNN()(make_task(num_train=20))
 

@@ -47,9 +47,7 @@ def objective(
     log_norm = np.logaddexp.reduce(logits, axis=1)
     loss = np.mean(log_norm - (logits * one_hot).sum(axis=1)) + decay / 2 * (weight**2).sum()
     residual = (np.exp(logits - log_norm[:, None]) - one_hot) / len(labels)
-    return float(loss), np.concatenate(
-        [(residual.T @ features + decay * weight).ravel(), residual.sum(axis=0)]
-    )
+    return float(loss), np.concatenate([(residual.T @ features + decay * weight).ravel(), residual.sum(axis=0)])
 
 
 def reference_solution(features: Floats, labels: NDArray[np.int64], num_classes: int, decay: float) -> Floats:
@@ -64,9 +62,7 @@ def reference_solution(features: Floats, labels: NDArray[np.int64], num_classes:
 def reference_top1(task: EvaluationTask, percent: int, draw: int, decay: float) -> float:
     pool, held_out = task.train.features.astype(np.float64), task.held_out.features.astype(np.float64)
     mean, std = pool.mean(axis=0), pool.std(axis=0)
-    chosen = draw_labels(
-        task.train.labels, percent, dataset=task.dataset, base_seed=task.base_seed, draw=draw
-    )
+    chosen = draw_labels(task.train.labels, percent, dataset=task.dataset, base_seed=task.base_seed, draw=draw)
     flat = reference_solution((pool[chosen] - mean) / std, task.train.labels[chosen], task.num_classes, decay)
     weight, bias = flat[: -task.num_classes].reshape(task.num_classes, -1), flat[-task.num_classes :]
     predicted = ((held_out - mean) / std @ weight.T + bias).argmax(axis=1)
@@ -93,9 +89,7 @@ def test_equals_the_written_out_objective(num_classes: int) -> None:
 @pytest.mark.parametrize("num_classes", [2, 5])
 @pytest.mark.parametrize("decay", [1e-1, 1e-3])
 @pytest.mark.parametrize("num_images", [60, 1000])
-def test_solution_is_the_minimum_of_the_written_out_objective(
-    num_images: int, decay: float, num_classes: int
-) -> None:
+def test_solution_is_the_minimum_of_the_written_out_objective(num_images: int, decay: float, num_classes: int) -> None:
     """Another convention of λ (λ·‖W‖², or a summed loss) would leave a gradient far from zero."""
     task = make_task(num_train=num_images, num_classes=num_classes, spread=2.5)
     features = task.train.features / task.train.features.std(axis=0)

@@ -61,13 +61,9 @@ def test_value_and_gradient(network: SimSiamNetwork) -> None:
     output = network([torch.from_numpy(x1), torch.from_numpy(x2)])
     output.loss.backward()
     parameters = {name: p.detach().numpy().copy() for name, p in network.named_parameters()}
-    assert float(output.loss.detach()) == pytest.approx(
-        _reference((x1, x2), parameters, parameters), rel=1e-12
-    )
+    assert float(output.loss.detach()) == pytest.approx(_reference((x1, x2), parameters, parameters), rel=1e-12)
     for projections, x in zip(output.projections, (x1, x2), strict=True):
-        np.testing.assert_allclose(
-            projections.detach().numpy(), _heads(x, parameters)[0], rtol=1e-10, atol=1e-12
-        )
+        np.testing.assert_allclose(projections.detach().numpy(), _heads(x, parameters)[0], rtol=1e-10, atol=1e-12)
 
     for name, parameter in network.named_parameters():
         direction, step = rng.standard_normal(parameter.shape), 1e-6

@@ -150,9 +150,7 @@ def test_damage_in_the_middle_is_refused(log: Path) -> None:
         ({"arm": "mmcr"}, "is not the search of arm 'mmcr' of study 'small'"),
     ],
 )
-def test_another_search_is_refused_with_what_differs(
-    log: Path, changes: dict[str, Any], message: str
-) -> None:
+def test_another_search_is_refused_with_what_differs(log: Path, changes: dict[str, Any], message: str) -> None:
     open_search(log).ask()
     with pytest.raises(HomeError) as refusal:
         open_search(log, **changes)
@@ -299,9 +297,7 @@ def test_a_senseless_definition_is_refused(log: Path, changes: dict[str, Any]) -
         open_search(log, **changes)
 
 
-def test_optuna_stays_silent(
-    log: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
-) -> None:
+def test_optuna_stays_silent(log: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder) -> None:
     run(lambda: open_search(log), 12)
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list

@@ -20,9 +20,9 @@ import pytest
 from study.paths import HomePaths
 from study.tracking.follow import follow
 from tests.fakes.memory_tracker import MemoryTracker
+from tests.fakes.mlflow_store import contents
 from tests.fakes.published_study import FakeRun, FakeStudy
 from tests.fakes.wire import Wire
-from tests.tracking.test_mlflow_tracker import contents
 
 
 @pytest.fixture
@@ -91,7 +91,8 @@ def test_nothing_is_ever_raised(study: FakeStudy, caplog: pytest.LogCaptureFixtu
     def connect(*_: object) -> MemoryTracker:
         raise ZeroDivisionError("a bug")
 
-    follow(study.home, "small", "memory", lambda: True, connect=connect)
+    follow(study.home, "small", "postgresql://me:secret@host/db", lambda: True, connect=connect)
+    assert "publishing to postgresql://host/db fails" in caplog.text
     assert "a bug" in caplog.text
     assert "Traceback" in caplog.text
 

@@ -9,9 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,8 +27,8 @@ from study.tracking.progress import Progress
 from study.tracking.publisher import publish
 from study.tracking.store import store_uri
 from tests.fakes.memory_tracker import MemoryTracker
+from tests.fakes.mlflow_store import contents, query
 from tests.fakes.published_study import FakeStudy
-
 
 _PUBLISH = """
 import sys
@@ -46,30 +44,6 @@ publish(home, "small", MlflowTracker(store_uri(home), home.mlartifacts))
 
 def connect(home: HomePaths) -> MlflowTracker:
     return MlflowTracker(store_uri(home), home.mlartifacts)
-
-
-def query(home: HomePaths, sql: str) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(home.mlflow_db)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
-
-
-def contents(home: HomePaths) -> dict[str, Counter[tuple[Any, ...]]]:
-    """Everything that was published, with names instead of random ids."""
-    names = dict(query(home, "select run_uuid, name from runs where lifecycle_stage = 'active'"))
-    assert len(set(names.values())) == len(names), "a run exists twice"
-    queries = {
-        "runs": "select run_uuid, status, start_time from runs where lifecycle_stage = 'active'",
-        "metrics": "select run_uuid, key, value, timestamp, step, is_nan from metrics",
-        "params": "select run_uuid, key, value from params",
-        "tags": "select run_uuid, key, value from tags",
-    }
-    return {
-        table: Counter(tuple(names.get(v, v) for v in row) for row in query(home, sql) if row[0] in names)
-        for table, sql in queries.items()
-    }
 
 
 @pytest.fixture
@@ -95,7 +69,8 @@ def test_mlflow_keeps_what_a_tracker_must_keep(study: FakeStudy) -> None:
     publish(study.home, "small", connect(study.home))
 
     stored = contents(study.home)
-    for key in ("small", finished.spec.run_id, begun.spec.run_id, finished.spec.training["initial"]["base"][:12]):
+    base_id = finished.spec.training["initial"]["base"][:12]
+    for key in ("small", finished.spec.run_id, begun.spec.run_id, base_id):
         expected = memory.by_key(key)
         assert stored["runs"][(key, str(expected.status), expected.start_ms)] == 1
         rows = {row[1:5] for row in stored["metrics"] if row[0] == key}
@@ -136,9 +111,10 @@ def test_rows_that_were_sent_but_not_recorded_are_not_doubled(
             raise KeyboardInterrupt
         write(progress, path)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Progress, "write", killed)
-        publish(study.home, "small", connect(study.home))
+        with pytest.raises(KeyboardInterrupt):
+            publish(study.home, "small", connect(study.home))
     assert not run.paths.published.exists()
     attempt.steps(6, 9).checkpoint(9)
     publish(study.home, "small", connect(study.home))
@@ -164,7 +140,8 @@ def test_batches_respect_the_limits(run: tuple[MlflowTracker, str], study: FakeS
     tracker.set_tags(name, {f"t{i}": "x" * 9000 for i in range(250)})
     assert query(study.home, "select count(*) from metrics") == [(2500,)]
     assert query(study.home, "select count(*), max(length(value)) from params") == [(250, 6000)]
-    assert query(study.home, "select count(*), max(length(value)) from tags where key like 't%'") == [(250, 8000)]
+    lengths = "select count(*), max(length(value)) from tags where key like 't%'"
+    assert query(study.home, lengths) == [(250, 8000)]
 
 
 def test_names_that_mlflow_refuses_are_mended(run: tuple[MlflowTracker, str], study: FakeStudy) -> None:

@@ -75,8 +75,8 @@ def test_the_study_is_the_parent(study: FakeStudy, tracker: MemoryTracker) -> No
 
     write_json(study.paths.finished, {})
     publish(study.home, "small", tracker)
-    assert parent.status is RunStatus.FINISHED
-    assert parent.end_ms > 0
+    assert tracker.by_key("small").status is RunStatus.FINISHED
+    assert tracker.by_key("small").end_ms > 0
 
 
 def test_report_files_are_sent_whenever_they_change(study: FakeStudy, tracker: MemoryTracker) -> None:
@@ -122,7 +122,7 @@ def test_a_second_pass_changes_nothing_and_reads_no_journal(study: FakeStudy, tr
 def test_provisional_steps_wait_for_a_checkpoint(study: FakeStudy, tracker: MemoryTracker) -> None:
     """Steps above the last checkpoint are done again by the next attempt, and published once."""
     run = study.add_run()
-    first = run.attempt(KNN).steps(1, 4).checkpoint(4).steps(5, 7, **{"train/metric_0": -1.0})
+    first = run.attempt(KNN).steps(1, 4).checkpoint(4).steps(5, 7, metrics={"train/metric_0": -1.0})
 
     def values() -> dict[int, float]:
         publish(study.home, "small", tracker)
@@ -256,7 +256,8 @@ def test_one_bad_run_does_not_hold_up_the_others(study: FakeStudy, tracker: Memo
     summary = publish(study.home, "small", tracker)
     assert summary.num_published == 1
     assert tracker.by_key(good.spec.run_id).status is RunStatus.FINISHED
-    assert [problem.split(": ")[1] for problem in summary.problems] == ["JournalError", "RejectedError", "KeyError"]
+    errors = [problem.split(": ")[1] for problem in summary.problems]
+    assert errors == ["JournalError", "RejectedError", "KeyError"]
     tracker.rejects.clear()
     assert publish(study.home, "small", tracker).num_published == 1
 

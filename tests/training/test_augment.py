@@ -110,9 +110,7 @@ def test_blur_keeps_the_mean_and_lowers_the_contrast() -> None:
     view = (_view(_only(blur_probability=0.3), images) + 1) / 2 * 255
     blurred = (view - images).abs().amax(dim=(1, 2, 3)) > 1
     assert 0.22 < blurred.float().mean() < 0.38
-    torch.testing.assert_close(
-        view[blurred][..., 1:-1, 1:-1], torch.full((int(blurred.sum()), 1, 26, 26), 100.0)
-    )
+    torch.testing.assert_close(view[blurred][..., 1:-1, 1:-1], torch.full((int(blurred.sum()), 1, 26, 26), 100.0))
 
 
 def test_noise_has_another_strength_in_every_image() -> None:

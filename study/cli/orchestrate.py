@@ -1,0 +1,130 @@
+"""Put an orchestrator together, run it, and have the last word."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from study.cli.common import FINISHED, INTERRUPTED, SOME_FAILED
+from study.execution.base import Executor
+from study.execution.inline import InlineExecutor
+from study.execution.local import LocalExecutor
+from study.journal.files import write_json
+from study.orchestration import actions
+from study.orchestration.board import Board
+from study.orchestration.data import locate_data
+from study.orchestration.decide import known_specs
+from study.orchestration.forecast import forecast
+from study.orchestration.lease import Lease, describe
+from study.orchestration.orchestrator import Orchestrator, Settings
+from study.orchestration.progress import Progress
+from study.orchestration.snapshot import RunStatus
+from study.paths import HomePaths
+from study.plan.model import Plan
+from study.plan.site import Site
+from study.tracking.process import PublisherProcess
+from study.tracking.store import store_uri
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PUBLISHER_PATIENCE_S = 90.0
+
+
+def orchestrate(plan: Plan, text: str, home: HomePaths, site: Site, console: Console, args: argparse.Namespace) -> int:
+    """Run the study under its lease; returns the exit code."""
+    study = home.study(plan.study)
+    study.root.mkdir(parents=True, exist_ok=True)
+    lease = Lease.acquire(study.lease, take_over=args.take_over)
+    try:
+        if lease.replaced:
+            console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
+        _prepare(plan, text, home, console, accept_code_change=args.accept_code_change)
+        settings = Settings(locate_data(plan, home), site.checkpoint_every_s)
+        slots = args.slots or site.slots
+        executor: Executor = LocalExecutor(slots) if site.executor == "local" else InlineExecutor()
+        console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
+        with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
+            board.say("Starting workers and timing a few training steps")
+            board.expect(forecast(plan))
+            orchestrator = Orchestrator(plan, home, executor, lease, settings, board.show)
+            try:
+                progress = orchestrator.run()
+                was_stopped = study.stop.exists()
+            except KeyboardInterrupt:
+                board.say("Stopping: what runs saves a checkpoint and leaves (Ctrl-C again: leave it running)")
+                progress, was_stopped = orchestrator.stop(), True
+            finally:
+                executor.close()
+            if not was_stopped:
+                board.say("Writing tables and figures")
+                summary = _summary(home, plan.study)
+                board.say("Publishing to MLflow")
+                has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
+        if was_stopped:
+            return _interrupted(progress)
+        if not has_arrived:
+            command = shlex.join(["python", "-m", "study", "publish", plan.study, "--home", str(home.root)])
+            summary += f"\nMLflow ({store_uri(home)}) has not received everything; when it works again: {command}"
+        return _conclude(plan, text, home, progress, summary, args)
+    finally:
+        study.stop.unlink(missing_ok=True)
+        lease.release()
+
+
+def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept_code_change: bool) -> None:
+    """Store the plan and make sure that old and new results may be compared."""
+    study = home.study(plan.study)
+    actions.store_plan(study, plan, text)
+    study.finished.unlink(missing_ok=True)
+    study.stop.unlink(missing_ok=True)
+    trials = {arm.name: actions.read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
+    runs = [home.run_of(plan.study, spec.run_id, phase) for spec, phase in known_specs(plan, trials)]
+    warning = actions.check_code(home, runs, accept_change=accept_code_change)
+    if warning:
+        console.print(f"Warning: {warning}")
+
+
+def _summary(home: HomePaths, name: str) -> str:
+    """The comparison, and what to do next."""
+    from analysis.report import write_report
+
+    study = home.study(name)
+    text = write_report(study.root).text
+    uri = store_uri(home)
+    ui = f"mlflow server --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000 --workers 1"
+    if not uri.startswith("sqlite"):
+        ui = f"open {uri}"
+    folder, copy = shlex.quote(str(study.root)), shlex.quote(str(study.report / "01_main_results.ipynb"))
+    notebook = f"STUDY_DIR={folder} jupyter execute --output {copy} analysis/01_main_results.ipynb"
+    return f"{text}\n\nBrowse the runs:    {ui}\nRedraw the figures: {notebook}"
+
+
+def _conclude(
+    plan: Plan, text: str, home: HomePaths, progress: Progress, summary: str, args: argparse.Namespace
+) -> int:
+    study = home.study(plan.study)
+    failed = {run_id: view for run_id, (_, _, view) in progress.runs.items() if view.status is RunStatus.FAILED}
+    print(summary)
+    if failed:
+        for run_id, view in failed.items():
+            print(f"failed: {run_id}: {view.failure}", file=sys.stderr)
+        print(
+            f"{len(failed)} runs failed; their logs: {study.runs}/<run>/attempts/*/log.err. "
+            "Start the same command again to try them once more.",
+            file=sys.stderr,
+        )
+        return SOME_FAILED
+    record = {"text": text, "overrides": list(args.overrides), "summary": summary, "t": time.time()}
+    write_json(study.finished, record)
+    return FINISHED
+
+
+def _interrupted(progress: Progress) -> int:
+    active = progress.count(RunStatus.ACTIVE)
+    still = f" {active} runs go on and will be adopted." if active else ""
+    print(f"Stopped; nothing is lost.{still} To carry on: {shlex.join(['python', *sys.argv])}")
+    return INTERRUPTED
