@@ -20,5 +20,6 @@ class Backbone(ABC):
     def build(self, num_channels: int, image_size: int) -> nn.Module:
         """Build a freshly initialised encoder.
 
-        It maps (batch, num_channels, image_size, image_size) to (batch, representation_dim). Initial weights come from torch's global generator, which the caller seeds.
+        It maps (batch, num_channels, image_size, image_size) to (batch, representation_dim). Initial weights come from
+        torch's global generator, which the caller seeds.
         """

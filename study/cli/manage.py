@@ -10,7 +10,7 @@ import select
 import sys
 from collections.abc import Sequence
 
-from study.cli.common import FINISHED, add_home, chosen_home, guarded
+from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guarded
 from study.errors import UserError, did_you_mean
 
 _HELP = {
@@ -56,10 +56,13 @@ def _publish(args: argparse.Namespace) -> int:
     uri = store_uri(home)
     if args.follow:
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-        follow(home, name, uri, stop=_input_closed, interval_s=10.0)
-        return FINISHED
-    print(publish(home, name, MlflowTracker(uri, home.mlartifacts)))
-    return FINISHED
+        return FINISHED if follow(home, name, uri, stop=_input_closed) else SOME_FAILED
+    summary = publish(home, name, MlflowTracker(uri, home.mlartifacts))
+    counts = f"{summary.num_published} runs published, {summary.num_unchanged} had no news"
+    print(f"{name} → {uri}: {counts}, {summary.num_metrics} metric rows sent")
+    for problem in summary.problems:
+        print(f"not published: {problem}", file=sys.stderr)
+    return FINISHED if summary.is_complete and not summary.problems else SOME_FAILED
 
 
 def _input_closed() -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.cli.common import FINISHED, INTERRUPTED, SOME_FAILED
+from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED
 from study.execution.base import Executor
 from study.execution.inline import InlineExecutor
 from study.execution.local import LocalExecutor
@@ -95,12 +97,19 @@ def _summary(home: HomePaths, name: str) -> str:
     study = home.study(name)
     text = write_report(study.root).text
     uri = store_uri(home)
-    ui = f"mlflow server --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000 --workers 1"
+    ui = f"{_here('mlflow')} server --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000 --workers 1"
     if not uri.startswith("sqlite"):
-        ui = f"open {uri}"
-    folder, copy = shlex.quote(str(study.root)), shlex.quote(str(study.report / "01_main_results.ipynb"))
-    notebook = f"STUDY_DIR={folder} jupyter execute --output {copy} analysis/01_main_results.ipynb"
-    return f"{text}\n\nBrowse the runs:    {ui}\nRedraw the figures: {notebook}"
+        ui = uri
+    source = shlex.quote(os.path.relpath(ROOT / "analysis" / "01_main_results.ipynb"))
+    copy = shlex.quote(os.path.relpath(study.report / "01_main_results.ipynb"))
+    notebook = f"STUDY_DIR={shlex.quote(str(study.root))} {_here('jupyter')} execute {source} --output {copy}"
+    return f"{text.rstrip()}\n\nBrowse the runs:    {ui}\nRedraw the figures: {notebook}"
+
+
+def _here(program: str) -> str:
+    """A program of this virtual environment, as it can be typed here."""
+    path = Path(sys.executable).with_name(program)
+    return shlex.quote(os.path.relpath(path)) if path.exists() else program
 
 
 def _conclude(

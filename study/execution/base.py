@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 from study.journal import process
 from study.journal.replay import AttemptState, AttemptStatus
 from study.paths import AttemptPaths
+
+_START_PATIENCE_S = 60.0  # a fork server that has just been started takes seconds
 
 
 class Executor(ABC):
@@ -37,6 +41,17 @@ class Executor(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release what the executor holds; attempts that run go on."""
+
+
+def intender_lives(attempt: AttemptState) -> bool:
+    """Whether another orchestrator of this host, still running, is about to start an attempt that nobody has claimed.
+
+    It happens to bases, which studies of a home share.
+    """
+    owner = attempt.job.get("orchestrator", {})
+    is_other = process.is_on_this_host(owner) and owner.get("pid") != os.getpid()
+    is_recent = time.time() - float(attempt.job.get("intent_t", 0)) < _START_PATIENCE_S
+    return attempt.status is AttemptStatus.INTENDED and is_other and is_recent and process.is_alive(owner)
 
 
 def claimant_lives(attempt: AttemptState) -> bool:

@@ -13,13 +13,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from study.execution.base import Executor, claimant_lives
+from study.execution.base import Executor, claimant_lives, intender_lives
 from study.journal.replay import AttemptState
 from study.paths import AttemptPaths
 
@@ -39,28 +41,31 @@ class LocalExecutor(Executor):
         """
         self._gpus = visible_gpus()
         self.slots = slots or len(self._gpus) or num_cores()
-        self._processes: dict[str, tuple[multiprocessing.process.BaseProcess, str | None]] = {}
+        self._processes: dict[tuple[str, int], tuple[multiprocessing.process.BaseProcess, str | None]] = {}
         os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["study.execution.preload"])
-        multiprocessing.forkserver.ensure_running()
+        # While it imports, the server would die of a Ctrl-C that the orchestrator wants to outlive for its runs.
+        with _interrupts_ignored():
+            multiprocessing.forkserver.ensure_running()
 
     def submit(self, attempt: AttemptPaths) -> Mapping[str, Any]:
         """Fork a process for the attempt."""
         gpu = self._free_gpu()
         process = self._context.Process(target=_child, args=(str(attempt.root), gpu), name=attempt.run.root.name)
-        process.start()
-        self._processes[str(attempt.root)] = (process, gpu)
+        with _interrupts_held():  # a process that is not written down could not be stopped
+            process.start()
+            self._processes[attempt.run.root.name, attempt.number] = (process, gpu)
         return {"pid": process.pid, "gpu": gpu}
 
     def is_alive(self, attempt: AttemptState) -> bool:
         """Whether the process lives: the one that claimed the attempt, or one just started that has not yet."""
         if attempt.claim is not None:
             return claimant_lives(attempt)
-        job = attempt.job.get("job") or {}
-        return any(process.pid == job.get("pid") and process.is_alive() for process, _ in self._processes.values())
+        process, _ = self._processes.get((str(attempt.job.get("run_id")), attempt.number), (None, None))
+        return process.is_alive() if process is not None else intender_lives(attempt)
 
     def stop(self, attempt: AttemptState) -> None:
         """Send SIGTERM, which the worker takes as: save and leave."""
@@ -74,7 +79,7 @@ class LocalExecutor(Executor):
         self._processes.clear()
 
     def _free_gpu(self) -> str | None:
-        self._processes = {root: (p, gpu) for root, (p, gpu) in self._processes.items() if p.is_alive()}
+        self._processes = {key: (p, gpu) for key, (p, gpu) in self._processes.items() if p.is_alive()}
         taken = [gpu for _, gpu in self._processes.values()]
         return min(self._gpus, key=taken.count, default=None)
 
@@ -93,6 +98,29 @@ def visible_gpus() -> Sequence[str]:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
     return [line.split(":")[0].removeprefix("GPU ") for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started meanwhile ignore Ctrl-C from birth."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may, and only it is interrupted
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _child(attempt_dir: str, gpu: str | None) -> None:

@@ -66,4 +66,5 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
         try:
             yield json.loads(line)
         except ValueError as error:
-            raise JournalError(f"{path}:{number} is damaged ({error})") from error
+            message = f"{path}:{number} is damaged ({error}); move the run's folder away and start the study again"
+            raise JournalError(message) from error

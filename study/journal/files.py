@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,17 +15,8 @@ from study.errors import JournalError
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a temporary file beside `path`, sync it and rename it: readers see all of it or nothing."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp's 0600 would hide the file from colleagues
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with _draft(path, write) as draft:
+        draft.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,21 +58,30 @@ def create_once(path: Path, data: Mapping[str, Any]) -> bool:
 
     A hard link decides who was first: unlike O_EXCL it is atomic on NFS too, and the file is complete from the start.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(data, file)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        return link_once(Path(name), path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with _draft(path, lambda file: file.write(json.dumps(data).encode())) as draft:
+        return link_once(draft, path)
 
 
 def link_once(source: Path, target: Path) -> bool:
-    """Hard-link `source` to `target` unless `target` exists; say whether this call did it."""
+    """Hard-link `source` to `target` unless `target` exists; say whether `target` is now `source`."""
     try:
         os.link(source, target)
     except FileExistsError:
-        return False
+        return target.samefile(source)  # NFS says "exists" when it repeats a request whose answer was lost
     return True
+
+
+@contextmanager
+def _draft(path: Path, write: Callable[[BinaryIO], object]) -> Iterator[Path]:
+    """A file beside `path`, filled by `write` and synced; gone afterwards, whatever happens."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.chmod(0o644)  # mkstemp's 0600 would hide the file from colleagues
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)

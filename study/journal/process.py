@@ -12,14 +12,13 @@ from typing import Any
 
 import psutil
 
+_SAME_START_S = 0.5
+
 
 def this_process() -> dict[str, Any]:
-    """Identity of the calling process: `host`, `boot_id`, `pid`, `start_time` (seconds since the epoch)."""
+    """Identity of the calling process: `host`, `boot_id`, `pid`, `start_time` (seconds since the boot)."""
     pid = os.getpid()
-    return {
-        "host": socket.gethostname(), "boot_id": boot_id(), "pid": pid,
-        "start_time": psutil.Process(pid).create_time(),
-    }  # fmt: skip
+    return {"host": socket.gethostname(), "boot_id": boot_id(), "pid": pid, "start_time": _start_time(pid)}
 
 
 def is_on_this_host(process: Mapping[str, Any]) -> bool:
@@ -32,11 +31,27 @@ def is_alive(process: Mapping[str, Any]) -> bool:
     if process.get("boot_id") != boot_id():
         return False
     try:
-        found = psutil.Process(int(process["pid"]))
-        same = abs(found.create_time() - float(process["start_time"])) < 2.0
-        return same and found.status() != psutil.STATUS_ZOMBIE
+        pid = int(process["pid"])
+        same = abs(_start_time(pid) - float(process["start_time"])) < _SAME_START_S
+        return same and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _start_time(pid: int) -> float:
+    """Seconds from the boot to the start of a process.
+
+    The kernel's own count: seconds since the epoch would move when somebody sets the clock, and then a living process
+    would look like another one.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        ticks = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError) as error:
+        if Path("/proc/self/stat").exists():
+            raise psutil.NoSuchProcess(pid) from error
+        return psutil.Process(pid).create_time() - psutil.boot_time()  # no /proc
+    return int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 @cache

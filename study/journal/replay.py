@@ -120,7 +120,11 @@ def replay_attempt(paths: AttemptPaths) -> AttemptState:
 
 
 def replay_run(paths: RunPaths) -> RunState:
-    """Fold a run's directory into its state; an empty or missing directory is a run without attempts."""
+    """Fold a run's directory into its state; an empty or missing directory is a run without attempts.
+
+    Attempts are read first: what a last word stands for was written before it, so it is seen here too.
+    """
+    attempts = tuple(replay_attempt(a) for a in paths.existing_attempts())
     evaluations = {}
     if paths.evaluations.is_dir():
         for file in sorted(paths.evaluations.glob("*.json")):
@@ -128,7 +132,7 @@ def replay_run(paths: RunPaths) -> RunState:
             if content is not None:
                 evaluations[file.stem] = content
     return RunState(
-        attempts=tuple(replay_attempt(a) for a in paths.existing_attempts()),
+        attempts=attempts,
         trained=read_json_or_none(paths.trained),
         evaluations=evaluations,
     )

@@ -103,10 +103,11 @@ class Board:
         parts: list[RenderableType] = []
         if self._forecast:
             forecast = self._forecast.updated(progress)
-            bar = ProgressBar(total=forecast.total_s(), completed=forecast.done_s(progress), width=48)
-            parts.append(bar)
+            overall = Table.grid()
+            overall.add_row(ProgressBar(total=forecast.total_s(), completed=forecast.done_s(progress), width=48))
+            parts.append(overall)
         elapsed = duration(time.monotonic() - self._start)
-        parts += [Text(f"{self._summary(progress)} (running for {elapsed})"), table]
+        parts += [Text(f"{self._summary(progress)}; running for {elapsed}"), table]
         troubled = [
             Text(f"{run_id} {view.status}: {(view.failure or '').splitlines()[0]}", style="red")
             for run_id, (_, _, view) in progress.runs.items()

@@ -60,23 +60,30 @@ class Orchestrator:
         self._trials: dict[str, list[Trial]] = {}
         for name in self._searches:
             self._record_trials(name)
-        actions.revoke_orphans([self._paths(spec, phase) for spec, phase in known_specs(plan, self._trials)])
+        self._specs = list(known_specs(plan, self._trials))
+        actions.revoke_orphans([self._paths(spec, phase) for spec, phase in self._specs])
 
     def run(self) -> Progress:
         """Go on until every run is complete, failed or infeasible, or the study's stop file appears."""
+        idle_at: list[RunStatus] | None = None
         while True:
             self._lease.beat()
             progress = self._observe()
             self._show(progress)
             if self._study.stop.exists():
                 return self.stop()
+            statuses = [view.status for _, _, view in progress.runs.values()]
+            if statuses == idle_at:  # nothing has happened since there was nothing to do
+                time.sleep(_POLL_S)
+                continue
             todo = decide(self._plan, self._situation(progress))
             for action in todo:
                 self._act(action)
-            if not todo:
-                if not progress.count(RunStatus.ACTIVE):
-                    return progress
-                time.sleep(_POLL_S)
+            if todo:
+                self._specs = list(known_specs(self._plan, self._trials))
+            elif not progress.count(RunStatus.ACTIVE):
+                return progress
+            idle_at = None if todo else statuses
 
     def stop(self) -> Progress:
         """Ask what runs to save and leave, and wait for it."""
@@ -92,7 +99,7 @@ class Orchestrator:
 
     def _observe(self, *, is_stopping: bool = False) -> Progress:
         runs = {}
-        for spec, phase in known_specs(self._plan, self._trials):
+        for spec, phase in self._specs:
             keys = [request.key for request in evaluations_for(self._plan, phase)]
             runs[spec.run_id] = (spec, phase, self._observer.view(self._paths(spec, phase), keys))
         return Progress(runs, self._trials, is_stopping)

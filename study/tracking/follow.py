@@ -26,7 +26,7 @@ def follow(
     interval_s: float = 10.0,
     *,
     connect: Callable[[HomePaths, str], Tracker] | None = None,
-) -> None:
+) -> bool:
     """Publish every `interval_s` seconds until `stop()`, then once more, for a minute at most. Never raises.
 
     While the tracker does not work, the waits grow to thirty intervals; a single warning says so.
@@ -38,6 +38,9 @@ def follow(
         stop: asked about twice a second.
         interval_s: pause between passes.
         connect: opens the tracker; MLflow by default, imported when first needed.
+
+    Returns:
+        Whether everything has arrived: the last pass went through the whole study without a problem.
     """
     follower = _Follower(home, study, uri, connect or _connect)
     while not stop():
@@ -45,6 +48,7 @@ def follow(
         _sleep(interval_s * min(2**num_failures, _LONGEST_WAIT), stop)
     deadline = time.monotonic() + _LAST_PASS_S
     follower.attempt(lambda: time.monotonic() > deadline)
+    return follower.has_arrived
 
 
 class _Follower:
@@ -54,9 +58,11 @@ class _Follower:
         self._tracker: Tracker | None = None
         self._num_failures = 0
         self._known_problems: set[str] = set()
+        self.has_arrived = False
 
     def attempt(self, interrupted: Callable[[], bool]) -> int:
         """One pass; return how many have failed in a row."""
+        self.has_arrived = False
         try:
             if self._tracker is None:
                 self._tracker = self._connect(self._home, self._uri)
@@ -71,6 +77,7 @@ class _Follower:
             if self._num_failures:
                 _logger.info("publishing to %s works again", self._shown_uri)
             self._num_failures = 0
+            self.has_arrived = summary.is_complete and not summary.problems
             for problem in summary.problems:
                 if problem not in self._known_problems:
                     _logger.warning("not published: %s", problem)

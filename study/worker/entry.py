@@ -13,7 +13,7 @@ from pathlib import Path
 
 from study.errors import DataError, DivergedError, StudyError
 from study.journal.events import EventWriter
-from study.journal.files import create_once, read_json
+from study.journal.files import create_once, read_json, read_json_or_none
 from study.journal.process import cpu_model, this_process
 from study.paths import AttemptPaths
 from study.plan.identity import code_identity
@@ -30,10 +30,10 @@ def run_attempt(attempt_dir: str) -> int:
         Exit code: 0 finished, 1 failed, 75 stopped before the end or nothing to do here.
     """
     paths = AttemptPaths(Path(attempt_dir))
+    watch = StopWatch(paths)
+    watch.install()  # before the claim: whoever reads that may send a signal
     if not create_once(paths.claim, this_process()):
         return STOPPED  # revoked by an orchestrator, or another process is at it
-    watch = StopWatch(paths)
-    watch.install()
     with EventWriter(paths.events) as events:
         try:
             reason = _execute(paths, events, watch)
@@ -53,21 +53,25 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
     """Train and evaluate; return why it stopped before the end, or None."""
     from study.training.assemble import set_numerics
     from study.worker.evaluate import Evaluator
-    from study.worker.train import train
+    from study.worker.train import link_result, train
     from study.worker.workplace import Workplace, newest_checkpoint
 
     spec, job = RunSpec.from_json(read_json(paths.run.spec)), read_json(paths.job)
     set_numerics(spec.training["numerics"])
     work = Workplace.open(paths, spec, job["request"])
-    checkpoint = newest_checkpoint(paths)
+    trained = read_json_or_none(paths.run.trained)
+    checkpoint = None if trained else newest_checkpoint(paths)
+    start = (trained["step"], trained["attempt"]) if trained else (0, None)
+    if checkpoint:
+        start = (checkpoint.step, checkpoint.attempt)
     code = code_identity()
     events.append(
         "started",
         durable=True,
         attempt=paths.number,
         process=this_process(),
-        resumed_step=checkpoint.step if checkpoint else 0,
-        resumed_attempt=checkpoint.attempt if checkpoint else None,
+        resumed_step=start[0],
+        resumed_attempt=start[1],
         device=str(work.device),
         cpu_model=cpu_model(),
         python=platform.python_version(),
@@ -76,14 +80,16 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
         commit=job.get("commit"),
         dataset_fingerprint=work.dataset.fingerprint(work.folder),
     )
-    if not paths.run.trained.exists() and not train(work, checkpoint, events, watch):
+    if trained:
+        link_result(paths.run)  # the attempt that trained may have been killed before its last link
+    elif not train(work, checkpoint, events, watch):
         return watch.reason
     evaluator = Evaluator(work)
     for request in job["request"]["evaluations"]:
         if watch.must_stop():
             return watch.reason
-        evaluator.evaluate(request)
-        events.append("evaluated", durable=True, key=request["key"])
+        if evaluator.evaluate(request):
+            events.append("evaluated", durable=True, key=request["key"])
     return None
 
 

@@ -26,8 +26,11 @@ class Evaluator:
         self._trained = read_json(work.run.trained)
         self._representations: dict[Split, Representations] = {}
 
-    def evaluate(self, request: Mapping[str, Any]) -> None:
+    def evaluate(self, request: Mapping[str, Any]) -> bool:
         """Do one evaluation (`evaluation`, `split`, `key`) and write its file, unless the file exists.
+
+        Returns:
+            Whether this call wrote the file.
 
         Raises:
             SealedSplitError: a run of the tuning phase asks for the test split.
@@ -35,7 +38,7 @@ class Evaluator:
         work = self._work
         path = work.run.evaluations / f"{request['key']}.json"
         if path.exists():
-            return
+            return False
         cpu = time.process_time()
         split = Split(request["split"])
         evaluation = build("evaluations", Component(**request["evaluation"]))
@@ -59,7 +62,7 @@ class Evaluator:
             "t": time.time(),
             "attempt": work.attempt.number,
         }
-        create_once(path, result)
+        return create_once(path, result)
 
     def _represent(self, split: Split) -> Representations:
         if split is Split.TEST and self._work.spec.labels["phase"] != Phase.CONFIRM:

@@ -10,6 +10,7 @@ from safetensors.torch import save
 from study.journal.events import EventWriter
 from study.journal.files import link_once, write_atomic, write_json
 from study.methods.base import MethodNetwork
+from study.paths import RunPaths
 from study.plan.identity import code_identity
 from study.plan.model import SCHEMA_VERSION
 from study.training.assemble import build_network, build_trainer
@@ -52,12 +53,17 @@ def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, w
         if not watch.is_superseded():
             _save(work, trainer, events)
         return False
-    if is_continuation:
-        work.attempt.checkpoint.unlink(missing_ok=True)
-    else:
+    if not is_continuation:
         _save(work, trainer, events)  # continuations with `state: keep` start from this optimiser state
     _hand_over(work, trainer.network, trainer.step, events, cpu, wall)
+    if is_continuation:
+        work.attempt.checkpoint.unlink(missing_ok=True)
     return True
+
+
+def link_result(run: RunPaths) -> None:
+    """Link the weights of the attempt that trained into the run."""
+    link_once(trained_attempt(run).weights, run.weights)
 
 
 def _beat(work: Workplace, trainer: Trainer) -> None:
@@ -87,5 +93,5 @@ def _hand_over(
     }
     write_json(work.attempt.trained, result)
     link_once(work.attempt.trained, work.run.trained)
-    link_once(trained_attempt(work.run).weights, work.run.weights)
+    link_result(work.run)
     events.append("trained", durable=True, step=step)

@@ -74,7 +74,7 @@ class Resumption:
 
 def newest_checkpoint(attempt: AttemptPaths) -> Resumption | None:
     """The furthest valid checkpoint of the earlier attempts; damaged ones are passed over."""
-    found = []
+    best: Resumption | None = None
     for earlier in attempt.run.existing_attempts():
         if earlier.number >= attempt.number:
             continue
@@ -82,8 +82,9 @@ def newest_checkpoint(attempt: AttemptPaths) -> Resumption | None:
             state = load_checkpoint(earlier.checkpoint)
         except (FileNotFoundError, CheckpointError):
             continue
-        found.append(Resumption(earlier.number, int(state["step"]), state))
-    return max(found, key=lambda r: (r.step, r.attempt), default=None)
+        if best is None or int(state["step"]) >= best.step:
+            best = Resumption(earlier.number, int(state["step"]), state)
+    return best
 
 
 def trained_attempt(run: RunPaths) -> AttemptPaths:

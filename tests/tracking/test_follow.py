@@ -43,11 +43,11 @@ class Follower:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(timeout=60)
+        self._thread.join(timeout=180)
         assert not self._thread.is_alive()
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 180) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -65,8 +65,20 @@ def test_news_are_published_while_it_follows_and_once_more_at_the_end(study: Fak
     wait_until(is_published(first), 10)
     follower.stop()
     second = study.add_run(base_seed=2).finish()
-    follow(study.home, "small", "memory", lambda: True, connect=lambda *_: tracker)
+    assert follow(study.home, "small", "memory", lambda: True, connect=lambda *_: tracker)
     assert is_published(second)()
+
+
+def test_it_says_whether_everything_has_arrived(study: FakeStudy) -> None:
+    tracker = MemoryTracker()
+    run = study.add_run().finish()
+    tracker.is_down = True
+    assert not follow(study.home, "small", "memory", lambda: True, connect=lambda *_: tracker)
+    tracker.is_down = False
+    tracker.rejects.add(run.spec.run_id)
+    assert not follow(study.home, "small", "memory", lambda: True, connect=lambda *_: tracker)
+    tracker.rejects.clear()
+    assert follow(study.home, "small", "memory", lambda: True, connect=lambda *_: tracker)
 
 
 def test_one_warning_for_a_tracker_that_is_down(study: FakeStudy, caplog: pytest.LogCaptureFixture) -> None:

@@ -219,7 +219,7 @@ def test_a_killed_publisher_leaves_nothing_twice(study: FakeStudy) -> None:
     runs = [study.add_run(base_seed=seed).finish(num_steps=100, num_metrics=10) for seed in range(1, 21)]
     root = Path(__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", _PUBLISH, str(study.home.root)], cwd=root)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not runs[1].paths.published.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)

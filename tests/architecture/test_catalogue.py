@@ -1,0 +1,54 @@
+"""The extension points: one file is one component, each has tests of its own, and the shipped sweeps load."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from study import registry
+from study.plan.load import load_plan
+
+ROOT = Path(__file__).parents[2]
+FAMILIES = ("augmentations", "backbones", "criteria", "datasets", "evaluations", "methods")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_file_defines_one_component(family):
+    names = registry.names(family)
+    assert names
+    for name in names:
+        assert registry.component(family, name)
+
+
+@pytest.mark.parametrize("family", ["criteria", "evaluations", "methods"])
+def test_every_formula_has_a_reference_test(family):
+    """A test under tests/references/ that imports the component and asserts something."""
+    lacking = []
+    for name in registry.names(family):
+        file = ROOT / "tests" / "references" / f"test_{name}.py"
+        text = file.read_text() if file.exists() else ""
+        if f"study.{family}.{name}" not in text or "assert" not in text:
+            lacking.append(name)
+    assert not lacking
+
+
+@pytest.mark.parametrize("sweep", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_sweeps_load(sweep):
+    plan = load_plan(sweep.read_text(), sweep.name)
+    assert plan.contrasts
+    assert plan.question
+
+
+def test_components_of_a_family_do_not_import_each_other():
+    for family in FAMILIES:
+        names = set(registry.names(family))
+        for name in names:
+            tree = ast.parse((ROOT / "study" / family / f"{name}.py").read_text())
+            imported = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+            assert not imported & {f"study.{family}.{other}" for other in names}, name
+
+
+def test_modules_stay_readable():
+    modules = [*(ROOT / "study").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")]
+    long = {str(f.relative_to(ROOT)): n for f in modules if (n := len(f.read_text().splitlines())) > 300}
+    assert not long

@@ -1,0 +1,32 @@
+"""What share of (slots × wall time) do finished studies spend inside training and evaluation?"""
+
+import os
+from pathlib import Path
+
+from study.journal.files import read_json
+from study.journal.replay import replay_run
+from study.paths import HomePaths
+from study.plan.expand import base_spec
+from study.plan.model import Plan
+
+ROOT = Path(__file__).parents[2]
+SLOTS = int(os.environ.get("SLOTS", os.cpu_count() or 1))
+
+
+def run() -> None:
+    """Print it for every finished study of $STUDY_HOME; set SLOTS when they did not have one slot per core."""
+    home = HomePaths(ROOT / os.environ.get("STUDY_HOME", "studies"))
+    finished = sorted(home.root.glob("*/finished.json"))
+    if not finished:
+        print(f"no finished study in {home.root}; run `make demo` first")
+    for file in finished:
+        study = home.study(file.parent.name)
+        plan = Plan.from_json(read_json(study.plan))
+        seeds = {*plan.tune.base_seeds, *plan.confirm.base_seeds}
+        bases = [home.base(base_spec(plan, seed).run_id) for seed in seeds]
+        runs = [replay_run(run) for run in [*bases, *study.existing_runs()]]
+        start = min(attempt.job["intent_t"] for run in runs for attempt in run.attempts)
+        wall = read_json(file)["t"] - start
+        busy = sum(run.cpu_s for run in runs)
+        share = busy / (SLOTS * wall)
+        print(f"{file.parent.name}: {busy:.0f} CPU-s in {wall:.0f} s on {SLOTS} slots: {share:.1%} inside runs")
