@@ -48,10 +48,14 @@ def intender_lives(attempt: AttemptState) -> bool:
 
     It happens to bases, which studies of a home share.
     """
-    owner = attempt.job.get("orchestrator", {})
-    is_other = process.is_on_this_host(owner) and owner.get("pid") != os.getpid()
     is_recent = time.time() - float(attempt.job.get("intent_t", 0)) < _START_PATIENCE_S
-    return attempt.status is AttemptStatus.INTENDED and is_other and is_recent and process.is_alive(owner)
+    return attempt.status is AttemptStatus.INTENDED and is_recent and belongs_to_another(attempt)
+
+
+def belongs_to_another(attempt: AttemptState) -> bool:
+    """Whether another orchestrator of this host, still running, has made the attempt."""
+    owner = attempt.job.get("orchestrator", {})
+    return process.is_on_this_host(owner) and owner.get("pid") != os.getpid() and process.is_alive(owner)
 
 
 def claimant_lives(attempt: AttemptState) -> bool:

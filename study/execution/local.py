@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ class LocalExecutor(Executor):
     def stop(self, attempt: AttemptState) -> None:
         """Send SIGTERM, which the worker takes as: save and leave."""
         if attempt.claim is not None and self.is_alive(attempt):
-            os.kill(int(attempt.claim["pid"]), signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(int(attempt.claim["pid"]), signal.SIGTERM)
 
     def close(self) -> None:
         """Forget the processes; `multiprocessing` would wait for them at exit."""

@@ -1,19 +1,22 @@
 """The lease of a study: one orchestrator at a time, and a dead one does not block its successor.
 
 A lease on the same host is stale when its process is gone. On another host it is stale after three missed beats, or
-when the user says so (`--take-over`). Stale leases are renamed away, which only one contender can do.
+when the user says so (`--take-over`). Looking and writing happen under a file lock, or a contender that looked long ago
+would replace the lease of one that has just got it. The lock lasts for milliseconds and dies with its process.
 """
 
 from __future__ import annotations
 
+import fcntl
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from study.errors import LeaseHeldError
-from study.journal.files import create_once, read_json, read_json_or_none, write_json
+from study.journal.files import read_json_or_none, write_json
 from study.journal.process import is_alive, is_on_this_host, this_process
 
 BEAT_EVERY_S = 10.0
@@ -42,22 +45,12 @@ class Lease:
         """
         token = uuid.uuid4().hex
         content = {**this_process(), "token": token, "beat": time.time()}
-        replaced = None
-        while not create_once(path, content):
-            try:
-                holder = read_json(path)
-            except FileNotFoundError:
-                continue
-            if not _is_stale(holder, take_over=take_over):
+        with _locked(path):
+            holder = read_json_or_none(path)
+            if holder is not None and not _is_stale(holder, take_over=take_over):
                 raise LeaseHeldError(_refusal(path, holder))
-            aside = path.with_name(f"{path.name}.{token}")
-            try:
-                path.rename(aside)
-            except FileNotFoundError:
-                continue
-            replaced = read_json_or_none(aside)
-            aside.unlink()
-        return cls(path, token, replaced)
+            write_json(path, content)
+        return cls(path, token, holder)
 
     def beat(self) -> None:
         """Renew the lease when it is time to.
@@ -68,16 +61,27 @@ class Lease:
         if time.monotonic() - self._beaten < BEAT_EVERY_S:
             return
         self._beaten = time.monotonic()
-        holder = read_json_or_none(self._path)
-        if holder is None or holder.get("token") != self._token:
-            raise LeaseHeldError(f"another orchestrator took this study over: {describe(holder or {})}")
-        write_json(self._path, {**holder, "beat": time.time()})
+        with _locked(self._path):
+            holder = read_json_or_none(self._path)
+            if holder is None or holder.get("token") != self._token:
+                raise LeaseHeldError(f"another orchestrator took this study over: {describe(holder or {})}")
+            write_json(self._path, {**holder, "beat": time.time()})
 
     def release(self) -> None:
         """Give the lease back, if it is still ours."""
-        holder = read_json_or_none(self._path)
-        if holder is not None and holder.get("token") == self._token:
-            self._path.unlink(missing_ok=True)
+        with _locked(self._path):
+            holder = read_json_or_none(self._path)
+            if holder is not None and holder.get("token") == self._token:
+                self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; where the file system has no locks, the token alone finds out that two collided."""
+    with path.with_name(f"{path.name}.lock").open("a") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def holder_of(path: Path) -> Mapping[str, Any] | None:

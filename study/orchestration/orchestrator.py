@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.execution.base import Executor
+from study.execution.base import Executor, belongs_to_another
 from study.orchestration import actions
 from study.orchestration.decide import Ask, Situation, Submit, Tell, decide, evaluations_for, known_specs
 from study.orchestration.lease import Lease
@@ -86,16 +86,24 @@ class Orchestrator:
             idle_at = None if todo else statuses
 
     def stop(self) -> Progress:
-        """Ask what runs to save and leave, and wait for it."""
+        """Ask what runs to save and leave, and wait for it; Ctrl-C ends the waiting."""
         deadline = time.monotonic() + _STOP_PATIENCE_S
-        for _, attempt in self._observer.active():
-            self._executor.stop(attempt)
-        while True:
-            progress = self._observe(is_stopping=True)
-            self._show(progress)
-            if not progress.count(RunStatus.ACTIVE) or time.monotonic() > deadline:
-                return progress
-            time.sleep(_POLL_S)
+        told = set()
+        try:
+            while True:
+                self._lease.beat()
+                progress = self._observe(is_stopping=True)
+                self._show(progress)
+                ours = [(run, a) for run, a in self._observer.active() if not belongs_to_another(a)]
+                if not ours or time.monotonic() > deadline:
+                    return progress
+                for run, attempt in ours:
+                    if attempt.claim is not None and run not in told:  # else it is just being forked
+                        told.add(run)
+                        self._executor.stop(attempt)
+                time.sleep(_POLL_S)
+        except KeyboardInterrupt:
+            return self._observe(is_stopping=True)
 
     def _observe(self, *, is_stopping: bool = False) -> Progress:
         runs = {}

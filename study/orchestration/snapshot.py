@@ -70,11 +70,14 @@ class Observer:
                 return _active_view(paths, state)
         state = replay_run(paths)
         self._seen_before.setdefault(key, len(state.attempts))
-        view = self._judge(paths, state, wanted)
         self._active.pop(key, None)
-        if view.status is RunStatus.ACTIVE:
-            self._active[key] = (state, paths)
-        elif view.status in (RunStatus.COMPLETED, RunStatus.INFEASIBLE):
+        if state.last is not None and not state.last.status.is_over:
+            if self._is_alive(state.last):
+                self._active[key] = (state, paths)
+                return _active_view(paths, state)
+            state = replay_run(paths)  # it may have had its last word between the reading and the asking
+        view = self._judge(paths, state, wanted)
+        if view.status in (RunStatus.COMPLETED, RunStatus.INFEASIBLE):
             self._settled[key] = (wanted, view)
         return view
 
@@ -84,8 +87,6 @@ class Observer:
 
     def _judge(self, paths: RunPaths, state: RunState, wanted: frozenset[str]) -> RunView:
         last = state.last
-        if last is not None and not last.status.is_over and self._is_alive(last):
-            return _active_view(paths, state)
         recent = [a for a in state.attempts if a.number > self._seen_before[str(paths.root)]]
         losses = sum(1 for a in recent if a.status in (AttemptStatus.INTENDED, AttemptStatus.STARTED))
         failure = last.failure if last is not None else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from study.execution.base import claimant_lives
+from study.execution.base import belongs_to_another, claimant_lives
+from study.journal.files import read_json
 from study.journal.replay import replay_attempt
 from study.orchestration.lease import describe, holder_of
 from study.paths import HomePaths
+from study.plan.expand import base_spec
+from study.plan.model import Plan
 
 
 def request_stop(home: HomePaths, name: str) -> str:
@@ -16,9 +19,13 @@ def request_stop(home: HomePaths, name: str) -> str:
         study.stop.touch()
         return f"Asked the orchestrator ({describe(holder)}) to stop; its runs save a checkpoint and leave."
     stopped = 0
-    for run in study.existing_runs():
+    plan = Plan.from_json(read_json(study.plan))
+    seeds = (*plan.tune.base_seeds, *plan.confirm.base_seeds)
+    bases = [home.base(base_spec(plan, seed).run_id) for seed in seeds]
+    for run in (*bases, *study.existing_runs()):
         attempts = run.existing_attempts()
-        if attempts and claimant_lives(replay_attempt(attempts[-1])):
+        last = replay_attempt(attempts[-1]) if attempts else None
+        if last is not None and claimant_lives(last) and not belongs_to_another(last):
             run.stop.touch()
             stopped += 1
     return f"Nobody orchestrates {name}; {stopped or 'no'} surviving runs were asked to stop."
