@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from reprlib import Repr
+from typing import Any
 
 
 class StudyError(Exception):
@@ -57,6 +59,11 @@ class DivergedError(StudyError):
     """Training left the finite numbers: an outcome of the run."""
 
 
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
+_SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict = 8, 8, 8
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong in a sweep file.
@@ -82,6 +89,11 @@ class PlanError(UserError):
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"{source}: {count}\n{lines}")
+
+
+def shown(value: Any) -> str:
+    """`repr` of a value in a message: short, however long, deep or tangled the value is."""
+    return _SHORT.repr(value)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

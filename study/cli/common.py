@@ -33,6 +33,7 @@ def guarded(run: Callable[[], int]) -> int:
     except StudyError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
+        print("Interrupted; nothing is lost. The same command carries on.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

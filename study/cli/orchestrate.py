@@ -24,7 +24,7 @@ from study.orchestration.lease import Lease, describe
 from study.orchestration.orchestrator import Orchestrator, Settings
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus
-from study.paths import HomePaths
+from study.paths import HomePaths, StudyPaths
 from study.plan.model import Plan
 from study.plan.site import Site
 from study.tracking.process import PublisherProcess
@@ -64,14 +64,18 @@ def orchestrate(plan: Plan, text: str, home: HomePaths, site: Site, console: Con
             if not was_stopped:
                 board.say("Writing tables and figures")
                 summary = _summary(home, plan.study)
+                if not progress.count(RunStatus.FAILED):
+                    record = {"text": text, "overrides": list(args.overrides), "summary": summary, "t": time.time()}
+                    write_json(study.finished, record)
                 board.say("Publishing to MLflow")
                 has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
         if was_stopped:
             return _interrupted(progress)
+        print(summary)
         if not has_arrived:
             command = shlex.join(["python", "-m", "study", "publish", plan.study, "--home", str(home.root)])
-            summary += f"\nMLflow ({store_uri(home)}) has not received everything; when it works again: {command}"
-        return _conclude(plan, text, home, progress, summary, args)
+            print(f"MLflow ({store_uri(home)}) has not received everything; when it works again: {command}")
+        return _complain_of_failures(progress, study)
     finally:
         study.stop.unlink(missing_ok=True)
         lease.release()
@@ -112,24 +116,15 @@ def _here(program: str) -> str:
     return shlex.quote(os.path.relpath(path)) if path.exists() else program
 
 
-def _conclude(
-    plan: Plan, text: str, home: HomePaths, progress: Progress, summary: str, args: argparse.Namespace
-) -> int:
-    study = home.study(plan.study)
+def _complain_of_failures(progress: Progress, study: StudyPaths) -> int:
     failed = {run_id: view for run_id, (_, _, view) in progress.runs.items() if view.status is RunStatus.FAILED}
-    print(summary)
+    for run_id, view in failed.items():
+        print(f"failed: {run_id}: {view.failure}", file=sys.stderr)
     if failed:
-        for run_id, view in failed.items():
-            print(f"failed: {run_id}: {view.failure}", file=sys.stderr)
-        print(
-            f"{len(failed)} runs failed; their logs: {study.runs}/<run>/attempts/*/log.err. "
-            "Start the same command again to try them once more.",
-            file=sys.stderr,
-        )
-        return SOME_FAILED
-    record = {"text": text, "overrides": list(args.overrides), "summary": summary, "t": time.time()}
-    write_json(study.finished, record)
-    return FINISHED
+        logs = study.runs / "<run>" / "attempts" / "*" / "log.err"
+        again = "Start the same command again to try them once more."
+        print(f"{len(failed)} runs failed; their logs: {logs}. {again}", file=sys.stderr)
+    return SOME_FAILED if failed else FINISHED
 
 
 def _interrupted(progress: Progress) -> int:

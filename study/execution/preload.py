@@ -5,7 +5,7 @@ Importing is all it may do: a tensor operation or a question about accelerators 
 """
 
 import sklearn.linear_model
-import torch._dynamo  # what torch.optim imports at the first step, for two seconds
+import torch._inductor  # what the first optimiser step and deterministic algorithms import, for two seconds
 
 from study import registry
 from study.training import assemble, checkpoint, loop, representations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from statistics import fmean
 from typing import Any
 
@@ -72,31 +71,41 @@ def count_runs(plan: Plan) -> dict[Phase, int]:
 
 
 def forecast(plan: Plan) -> Forecast:
-    """Time a few steps of the pre-training and of a continuation on random images, on this machine."""
+    """Time a few steps of a continuation on random images, on this machine."""
     continued = next(arm for arm in plan.arms if arm.continued)
     spec = run_spec(plan, continued, continued.start, plan.confirm.base_seeds[0], 1, Phase.CONFIRM)
     num_images = int(plan.dataset.params.get("num_ssl_images", 0))
-    base_step = _seconds_per_step(base_spec(plan, plan.confirm.base_seeds[0]).training)
     step = _seconds_per_step(spec.training)
+    base = base_spec(plan, plan.confirm.base_seeds[0]).training
+    base_step = step * base["batch_size"] / plan.continuation.batch_size
     training = plan.continuation.epochs * (num_images // plan.continuation.batch_size) * step
-    seconds = {Phase.PREPARE: plan.pretraining.epochs * (num_images // plan.pretraining.batch_size) * base_step}
+    seconds = {Phase.PREPARE: base["epochs"] * (num_images // base["batch_size"]) * base_step}
     for phase in (Phase.TUNE, Phase.CONFIRM):
         seconds[phase] = training + _EVALUATION_STEPS * step * len(required_evaluations(plan, phase))
     return Forecast(count_runs(plan), seconds)
 
 
 def _seconds_per_step(training: Mapping[str, Any]) -> float:
+    """Time forward and backward passes.
+
+    Neither optimiser nor deterministic algorithms: both import torch's compiler, which takes longer than the timing.
+    """
     import torch
 
-    from study.training.assemble import build_network, build_trainer, component, set_numerics
+    from study.training.assemble import build_network, component
+    from study.training.loop import evaluate_loss, make_views
 
-    set_numerics(training["numerics"])
+    torch.set_num_threads(training["numerics"]["num_threads"])
     dataset = component(training, "datasets", "dataset")
-    shape = (training["batch_size"] * (_PROBE_STEPS + 1), dataset.num_channels, dataset.image_size, dataset.image_size)
+    augmentation = component(training, "augmentations", "augmentation")
+    criterion = component(training, "criteria", "criterion")
+    network = build_network(training).to(memory_format=torch.channels_last)
+    shape = (training["batch_size"], dataset.num_channels, dataset.image_size, dataset.image_size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    trainer = build_trainer(training, build_network(training), images, torch.device("cpu"))
-    steps = trainer.run(flush_every=1, must_stop=lambda: False)
-    next(steps)  # the first step pays for allocations
-    start = time.perf_counter()
-    taken = sum(len(records) for records in islice(steps, _PROBE_STEPS))
-    return (time.perf_counter() - start) / taken
+    times = []
+    for step in range(_PROBE_STEPS + 1):
+        start = time.perf_counter()
+        output, result = evaluate_loss(network, criterion, make_views(augmentation, images, "forecast", step))
+        torch.autograd.backward(output.loss + result.total)
+        times.append(time.perf_counter() - start)
+    return min(times)  # the first step pays for allocations, others for busy neighbours

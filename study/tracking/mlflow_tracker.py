@@ -41,6 +41,7 @@ _LOG_LEVELS = {  # failures reach the caller as exceptions
     "urllib3": "ERROR",
 }
 _SQLITE = "sqlite:///"
+_MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the interface then opens with the runs
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class MlflowTracker:
             found = self._client.get_experiment_by_name(name)
             if found is None:
                 try:
-                    self._client.create_experiment(name, artifact_location=self._artifacts)
+                    self._client.create_experiment(name, artifact_location=self._artifacts, tags=_MODEL_TRAINING)
                 except MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
