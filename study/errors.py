@@ -96,7 +96,7 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: object, known: Iterable[str]) -> str:
     """Say what is known, the nearest name first, e.g. ` Did you mean 'x'? Known: a, b, x.`."""
     names = sorted(map(str, known))
     near = get_close_matches(str(word), names, n=1, cutoff=0.6)

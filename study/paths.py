@@ -16,8 +16,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+RESERVED_NAMES = ("bases", "code", "data", "mlartifacts")  # folders of a home that no study may be called
+
+
+def from_user(text: str) -> Path:
+    """A path as a user gives it; `~` is expanded where no shell has done so, as in `--home=~/studies`."""
+    with suppress(RuntimeError):  # `~nobody`
+        return Path(text).expanduser()
+    return Path(text)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from study.errors import StudyError
-from study.paths import HomePaths
+from study.paths import HomePaths, from_user
 
 ROOT = Path(__file__).parents[2]
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 FINISHED, MISTAKE, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
 
 
@@ -23,28 +25,38 @@ def add_home(parser: argparse.ArgumentParser) -> None:
 
 def chosen_home(args: argparse.Namespace) -> HomePaths:
     """The study home that the arguments and the environment choose."""
-    return HomePaths(Path(args.home or os.environ.get("STUDY_HOME") or "studies").absolute())
+    return HomePaths(from_user(args.home or os.environ.get("STUDY_HOME") or "studies").absolute())
 
 
-def guarded(run: Callable[[], int]) -> int:
+def guarded(run: Callable[[], int], home: HomePaths) -> int:
     """Turn what a user can mend into one message; everything else keeps its traceback."""
     try:
         return run()
     except StudyError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        print("Interrupted; nothing is lost. The same command carries on.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINISHED
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = f" at {error.filename}" if error.filename else ""
-            return _complain(f"no space left{where}. Make room and start the same command again: nothing is lost")
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
-            return _complain(f"cannot write {error.filename}: {error.strerror}. Choose another --home")
-        raise
+        trouble = _trouble(error, home)
+        if trouble is None:
+            raise
+        return _complain(trouble)
+
+
+def _trouble(error: OSError, home: HomePaths) -> str | None:
+    """What the file system refuses and what to do about it; None when the fault is ours."""
+    file = error.filename or home.root
+    if error.errno in _FULL:
+        return (
+            f"no space left for {file} ({error.strerror}). Make room and start the same command again: nothing is lost"
+        )
+    if error.errno not in _REFUSED:
+        return None
+    advice = "Choose another home with --home DIR" if Path(file).is_relative_to(home.root) else "Check its permissions"
+    return f"cannot use {file}: {error.strerror}. {advice}"
 
 
 def _complain(message: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from study.errors import StudyError
+from study.orchestration.actions import check_plan
 from study.orchestration.board import duration
 from study.orchestration.forecast import count_runs, forecast
 from study.orchestration.status import study_status
@@ -11,7 +12,12 @@ from study.plan.model import Arm, Phase, Plan
 
 
 def describe(plan: Plan, home: HomePaths) -> str:
-    """Arms (generated ones too), runs per phase, what is done already, and the expected time."""
+    """Arms (generated ones too), runs per phase, what is done already, and the expected time.
+
+    Raises:
+        HomeError: the study's folder holds another plan, so that a real run would be refused.
+    """
+    check_plan(home.study(plan.study), plan)
     counts = count_runs(plan)
     expected = forecast(plan)
     lines = [f"{plan.study}: {plan.question}", "", "Arms:"]

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument("--follow", action="store_true", help="go on until standard input closes")
     args = parser.parse_args(argv)
     run = {"status": _status, "publish": _publish, "report": _report, "stop": _stop}[args.command]
-    return guarded(lambda: run(args))
+    return guarded(lambda: run(args), chosen_home(args))
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -47,12 +47,12 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _publish(args: argparse.Namespace) -> int:
+    home, name = chosen_home(args), _known_study(args)
     from study.tracking.follow import follow
     from study.tracking.mlflow_tracker import MlflowTracker
     from study.tracking.publisher import publish
     from study.tracking.store import store_uri
 
-    home, name = chosen_home(args), _known_study(args)
     uri = store_uri(home)
     if args.follow:
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
@@ -72,9 +72,9 @@ def _input_closed() -> bool:
 
 
 def _report(args: argparse.Namespace) -> int:
+    study = chosen_home(args).study(_known_study(args))
     from analysis.report import write_report
 
-    study = chosen_home(args).study(_known_study(args))
     print(write_report(study.root).text)
     print(f"\nWritten to {study.report}")
     return FINISHED
@@ -91,5 +91,6 @@ def _known_study(args: argparse.Namespace) -> str:
     home = chosen_home(args)
     known = sorted(path.parent.name for path in home.root.glob("*/plan.json"))
     if args.study not in known:
-        raise UserError(f"no study {args.study!r} in {home.root}.{did_you_mean(args.study, known)}")
+        advice = "Name its home with --home DIR, or start one: python study/run_sweep.py sweeps/ablation.yaml"
+        raise UserError(f"no study {args.study!r} in {home.root}.{did_you_mean(args.study, known)} {advice}")
     return str(args.study)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shlex
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED
+from study.errors import HomeError
 from study.execution.base import Executor
 from study.execution.inline import InlineExecutor
 from study.execution.local import LocalExecutor
@@ -39,7 +41,7 @@ _PUBLISHER_PATIENCE_S = 90.0
 def orchestrate(plan: Plan, text: str, home: HomePaths, site: Site, console: Console, args: argparse.Namespace) -> int:
     """Run the study under its lease; returns the exit code."""
     study = home.study(plan.study)
-    study.root.mkdir(parents=True, exist_ok=True)
+    _make_folder(study, home)
     lease = Lease.acquire(study.lease, take_over=args.take_over)
     try:
         if lease.replaced:
@@ -81,6 +83,16 @@ def orchestrate(plan: Plan, text: str, home: HomePaths, site: Site, console: Con
         lease.release()
 
 
+def _make_folder(study: StudyPaths, home: HomePaths) -> None:
+    """Create the study's folder, where only the user can know of a better place."""
+    try:
+        study.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot create {study.root}: {error.strerror}"
+        advice = "make room" if error.errno == errno.ENOSPC else "choose a folder that can be written"
+        raise HomeError(f"{reason}. {home.root} is the study home; {advice}, or name another with --home DIR") from None
+
+
 def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept_code_change: bool) -> None:
     """Store the plan and make sure that old and new results may be compared."""
     study = home.study(plan.study)
@@ -117,14 +129,16 @@ def _here(program: str) -> str:
 
 
 def _complain_of_failures(progress: Progress, study: StudyPaths) -> int:
-    failed = {run_id: view for run_id, (_, _, view) in progress.runs.items() if view.status is RunStatus.FAILED}
-    for run_id, view in failed.items():
-        print(f"failed: {run_id}: {view.failure}", file=sys.stderr)
-    if failed:
-        logs = study.runs / "<run>" / "attempts" / "*" / "log.err"
-        again = "Start the same command again to try them once more."
-        print(f"{len(failed)} runs failed; their logs: {logs}. {again}", file=sys.stderr)
-    return SOME_FAILED if failed else FINISHED
+    home, num_failed = HomePaths(study.root.parent), 0
+    for spec, phase, view in progress.runs.values():
+        if view.status is RunStatus.FAILED:
+            num_failed += 1
+            attempts = home.run_of(study.root.name, spec.run_id, phase).existing_attempts()
+            log = f"; its log: {attempts[-1].stderr}" if attempts else ""
+            print(f"failed: {spec.run_id}: {view.failure}{log}", file=sys.stderr)
+    if num_failed:
+        print(f"{num_failed} runs failed. Start the same command again to try them once more.", file=sys.stderr)
+    return SOME_FAILED if num_failed else FINISHED
 
 
 def _interrupted(progress: Progress) -> int:

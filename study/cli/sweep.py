@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.cli.common import FINISHED, ROOT, add_home, chosen_home, guarded
-from study.errors import UserError, did_you_mean
+from study.errors import JournalError, UserError, did_you_mean
 from study.journal.files import read_json_or_none
-from study.paths import HomePaths
+from study.paths import HomePaths, from_user
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
-    return guarded(lambda: _run(args))
+    return guarded(lambda: _run(args), chosen_home(args))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -51,15 +51,17 @@ def _run(args: argparse.Namespace) -> int:
         return FINISHED
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
-    site, hint = (None, None) if args.dry_run else _site(args)
-    if hint:
-        console.print(hint)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    site, is_chosen = _site(args)
+    if not is_chosen and not args.dry_run and _slurm_answers():
+        console.print(
+            "SLURM answers here, but no site is chosen: runs go to this machine. Choose one with --site FILE."
+        )
     with _doing(console, f"Reading {args.sweep}"):
         from study.plan.load import load_plan
 
         plan = load_plan(text, args.sweep, args.overrides)
-    if site is None:
+    if args.dry_run:
         from study.cli.dry_run import describe
 
         with _doing(console, "Timing a few training steps"):
@@ -73,40 +75,57 @@ def _run(args: argparse.Namespace) -> int:
 
 def _find_sweep(given: str) -> Path:
     """A path as given, or relative to the checkout, so that the command works from any directory."""
-    for path in (Path(given), ROOT / given):
-        if path.is_file():
+    for path in (from_user(given), ROOT / given):
+        if _exists(path):
+            if path.is_dir():
+                inside = [file.name for file in sorted(path.glob("*.yaml"))]
+                raise UserError(
+                    f"{given} is a folder, not a sweep file. Sweep files in it: {', '.join(inside) or 'none'}"
+                )
             return path
+    if "=" in given:
+        raise UserError(f"{given!r} stands where the sweep file should: run_sweep.py SWEEP [key=value ...]")
     known = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "sweeps").glob("*.yaml"))]
-    raise UserError(f"no sweep file {given!r}.{did_you_mean(given, known)}")
+    raise UserError(f"no sweep file {given!r} in {Path.cwd()}.{did_you_mean(given, known)}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
 
 
 def _read_sweep(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}") from None
+        raise UserError(f"{path} is not a sweep file: it is not UTF-8 text ({error})") from None
+    except OSError as error:
+        raise UserError(f"cannot read the sweep file {path}: {error.strerror}") from None
 
 
 def _finished_before(home: HomePaths, text: str, overrides: Sequence[str]) -> str | None:
     """The stored last words of a study that this very text and these overrides have finished."""
     for file in sorted(home.root.glob("*/finished.json")):
-        record = read_json_or_none(file) or {}
-        if record.get("text") == text and record.get("overrides") == list(overrides):
+        try:
+            record = read_json_or_none(file) or {}
+        except JournalError:
+            continue  # the long way finds out what is done, and writes the file anew
+        if record.get("text") == text and record.get("overrides") == list(overrides) and "summary" in record:
             return str(record["summary"])
     return None
 
 
-def _site(args: argparse.Namespace) -> tuple[Site, str | None]:
-    """The chosen site, and a hint when there is a cluster that nobody chose."""
+def _site(args: argparse.Namespace) -> tuple[Site, bool]:
+    """The site, and whether anybody chose it."""
     from study.plan.site import load_site
 
     default = ROOT / "slurm" / "site.yaml"
-    chosen = args.site or os.environ.get("STUDY_SITE") or (str(default) if default.exists() else None)
-    site = load_site(Path(chosen) if chosen else None)
-    if chosen is None and _slurm_answers():
-        hint = "SLURM answers here, but no site is chosen: runs go to this machine. Choose one with --site FILE."
-        return site, hint
-    return site, None
+    for chosen, chosen_by in ((args.site, "--site"), (os.environ.get("STUDY_SITE"), "$STUDY_SITE")):
+        if chosen:
+            return load_site(from_user(chosen), chosen_by), True
+    return load_site(default if default.exists() else None, "git-ignored slurm/site.yaml"), default.exists()
 
 
 def _slurm_answers() -> bool:
@@ -127,6 +146,6 @@ def _doing(console: Console, text: str) -> AbstractContextManager[object]:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, but got {text!r}")
     return int(text)

@@ -14,9 +14,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -48,7 +49,7 @@ class LocalExecutor(Executor):
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["study.execution.preload"])
         # While it imports, the server would die of a Ctrl-C that the orchestrator wants to outlive for its runs.
-        with _interrupts_ignored():
+        with _interrupts(signal.SIG_IGN):
             multiprocessing.forkserver.ensure_running()
 
     def submit(self, attempt: AttemptPaths) -> Mapping[str, Any]:
@@ -102,12 +103,12 @@ def visible_gpus() -> Sequence[str]:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started meanwhile ignore Ctrl-C from birth."""
+def _interrupts(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Another reaction to Ctrl-C, which only ever interrupts the main thread."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may, and only it is interrupted
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
@@ -116,12 +117,12 @@ def _interrupts_ignored() -> Iterator[None]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until the end."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    """Ctrl-C waits until the end. Blocking the signal would not do: another thread of this process would take it."""
+    held: list[int] = []
+    with _interrupts(lambda number, _frame: held.append(number)):
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if held:
+        signal.raise_signal(held[0])
 
 
 def _child(attempt_dir: str, gpu: str | None) -> None:

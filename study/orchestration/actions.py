@@ -23,7 +23,18 @@ from study.search.trial import Trial, TrialState
 
 
 def store_plan(study: StudyPaths, plan: Plan, text: str) -> None:
-    """Keep the sweep file verbatim and the resolved plan; the same study may only gain evaluations.
+    """Keep the sweep file verbatim and the resolved plan.
+
+    Raises:
+        HomeError: the folder holds another plan; shows the difference.
+    """
+    check_plan(study, plan)
+    write_json(study.plan, _through_json(plan.as_json()))
+    write_text(study.plan_yaml, text)
+
+
+def check_plan(study: StudyPaths, plan: Plan) -> None:
+    """Refuse a plan that differs from the stored one; the same study may only gain evaluations.
 
     Raises:
         HomeError: the folder holds another plan; shows the difference.
@@ -31,14 +42,13 @@ def store_plan(study: StudyPaths, plan: Plan, text: str) -> None:
     new = _through_json(plan.as_json())
     old = read_json_or_none(study.plan)
     if old is not None:
-        kept = {**new, "evaluations": [e for e in new["evaluations"] if e in old["evaluations"]]}
-        if {**old} != kept or len(kept["evaluations"]) < len(old["evaluations"]):
+        before = old.get("evaluations", [])
+        kept = {**new, "evaluations": [e for e in new["evaluations"] if e in before]}
+        if old != kept:
             raise HomeError(
                 f"{study.root} belongs to another plan of the same name:\n{_diff(old, new)}\n"
                 f"Give the changed study a name of its own, e.g. study={plan.study}-2, or choose another --home"
             )
-    write_json(study.plan, new)
-    write_text(study.plan_yaml, text)
 
 
 def check_code(home: HomePaths, runs: Sequence[RunPaths], *, accept_change: bool) -> str | None:

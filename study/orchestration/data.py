@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from study.datasets.base import Dataset
+from study.datasets.base import Dataset, Split
 from study.errors import DataError
-from study.paths import HomePaths
+from study.paths import HomePaths, from_user
 from study.plan.components import build
 from study.plan.model import Plan
 
@@ -15,20 +15,43 @@ from study.plan.model import Plan
 def locate_data(plan: Plan, home: HomePaths) -> Path:
     """The folder with the plan's dataset: in $STUDY_DATA, the home, or the system's datasets, else downloaded.
 
+    What training and tuning need is read once, because a truncated file had better be found now than after hours;
+    nothing is kept of it, and the test split stays closed.
+
     Raises:
-        DataError: nothing works; names the commands that help.
+        DataError: nothing works, or a file is damaged; names the commands that help.
     """
     dataset: Dataset = build("datasets", plan.dataset)
-    chosen = os.environ.get("STUDY_DATA")
-    if chosen and not Path(chosen).is_dir():
+    folder = _folder(dataset, home)
+    try:
+        for split in (Split.TRAIN, Split.VALIDATION):
+            dataset.labelled(folder, split)
+    except DataError as error:
+        raise DataError(f"the images that {_origin(folder)} holds are damaged: {error}") from None
+    return folder
+
+
+def _folder(dataset: Dataset, home: HomePaths) -> Path:
+    chosen = _chosen()
+    if chosen and not chosen.is_dir():
         raise DataError(
             f"STUDY_DATA={chosen} is not a folder; set it to the folder that holds the dataset, or unset it"
         )
-    roots = [*([Path(chosen)] if chosen else []), home.data, Path("/usr/share/datasets")]
+    roots = [*([chosen] if chosen else []), home.data, Path("/usr/share/datasets")]
     try:
         return dataset.locate(roots)
     except DataError:
         if chosen:
             raise  # the user said where to look; do not download behind their back
-        home.data.mkdir(exist_ok=True)
+        home.data.mkdir(parents=True, exist_ok=True)
         return dataset.download(home.data)
+
+
+def _chosen() -> Path | None:
+    value = os.environ.get("STUDY_DATA")
+    return from_user(value).absolute() if value else None
+
+
+def _origin(folder: Path) -> str:
+    chosen = _chosen()
+    return f"STUDY_DATA={chosen}" if chosen and folder.is_relative_to(chosen) else str(folder)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, get_type_hints
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from study import registry
 from study.errors import Problem, did_you_mean
 from study.plan.model import Component
+from study.plan.wording import dotted, what_is_wrong
+
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 def resolve(
-    family: str, name: str, given: Mapping[str, Any], path: str, problems: list[Problem], name_path: str | None = None
-) -> tuple[Component, Any] | None:
+    family: str, name: str, given: Mapping[str, Any], path: str, problems: list[Problem],
+    *, name_path: str | None = None, other_keys: Sequence[str] = (),
+) -> tuple[Component, Any] | None:  # fmt: skip
     """Return the component with all its fields and an instance of it, or None after adding to `problems`.
 
     Args:
@@ -25,6 +30,7 @@ def resolve(
         path: where in the file the fields stand.
         problems: every problem found is appended here.
         name_path: where the name stands, when not at `path`.
+        other_keys: what else may stand beside the fields; mentioned when a key is unknown.
     """
     known = registry.names(family)
     if name not in known:
@@ -36,12 +42,13 @@ def resolve(
     values, before = {}, len(problems)
     for key, value in given.items():
         if key not in fields:
-            problems.append(Problem(_join(path, key), f"{name} has no field {key!r}.{did_you_mean(key, fields)}"))
+            hint = did_you_mean(key, [*fields, *other_keys])
+            problems.append(Problem(_join(path, key), f"{name} has no field {key!r}.{hint}"))
             continue
         try:
-            values[key] = TypeAdapter(hints[key], config=ConfigDict(strict=True)).validate_python(_tuples(value))
+            values[key] = _adapter(hints[key], value).validate_python(_tuples(value))
         except ValidationError as error:
-            problems.append(Problem(_join(path, key), f"{error.errors()[0]['msg']}, but got {value!r}"))
+            problems += [Problem(_join(path, key) + _index(e), what_is_wrong(e)) for e in error.errors()]
     missing = [k for k, f in fields.items() if k not in given and _is_required(f)]
     problems += [Problem(path, f"{name} needs a value for {key!r}") for key in missing]
     if len(problems) > before:
@@ -58,6 +65,17 @@ def build(family: str, component: Component) -> Any:
     """Instantiate a resolved component (fields that went through JSON become tuples again)."""
     cls = registry.component(family, component.name)
     return cls(**{key: _tuples(value) for key, value in component.params.items()})
+
+
+def _adapter(hint: Any, value: Any) -> TypeAdapter[Any]:
+    """Validator of a field; `X | None` is X once something stands there, so that errors are about X alone."""
+    kinds = [kind for kind in get_args(hint) if kind is not types.NoneType]
+    is_optional = isinstance(hint, types.UnionType) and len(kinds) == 1
+    return TypeAdapter(kinds[0] if is_optional and value is not None else hint, config=_STRICT)
+
+
+def _index(error: Mapping[str, Any]) -> str:
+    return dotted([part for part in error["loc"] if isinstance(part, int)])
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from study.errors import JournalError
 from study.plan.space import FloatRange
 
 SCHEMA_VERSION = 1
@@ -135,29 +136,39 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """Inverse of `as_json` after a round trip through JSON."""
-        return cls(
-            **{
-                **data,
-                "dataset": Component(**data["dataset"]),
-                "method": Component(**data["method"]),
-                "backbone": Component(**data["backbone"]),
-                "augmentation": Component(**data["augmentation"]),
-                "pretraining": Recipe(**data["pretraining"]),
-                "continuation": Recipe(**data["continuation"]),
-                "arms": tuple(_arm(arm) for arm in data["arms"]),
-                "contrasts": tuple((a, b) for a, b in data["contrasts"]),
-                "evaluations": tuple(Component(**e) for e in data["evaluations"]),
-                "tune": Tune(
-                    **{
-                        **data["tune"],
-                        "base_seeds": tuple(data["tune"]["base_seeds"]),
-                        "continuation_seeds": tuple(data["tune"]["continuation_seeds"]),
-                    }
-                ),
-                "confirm": Confirm(**{k: tuple(v) for k, v in data["confirm"].items()}),
-            }
-        )
+        """Inverse of `as_json` after a round trip through JSON.
+
+        Raises:
+            JournalError: the data are not a plan of this schema version.
+        """
+        _require_version(data, f"the plan of study {data.get('study')!r}")
+        try:
+            return cls(**{**data, **_typed(data)})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(f"the plan of study {data.get('study')!r} is damaged ({error!r})") from error
+
+
+def _typed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a plan that are more than scalars, from plain dicts and lists."""
+    components = {name: Component(**data[name]) for name in ("dataset", "method", "backbone", "augmentation")}
+    recipes = {name: Recipe(**data[name]) for name in ("pretraining", "continuation")}
+    seeds = {name: tuple(data["tune"][name]) for name in ("base_seeds", "continuation_seeds")}
+    return {
+        **components,
+        **recipes,
+        "arms": tuple(_arm(arm) for arm in data["arms"]),
+        "contrasts": tuple((a, b) for a, b in data["contrasts"]),
+        "evaluations": tuple(Component(**e) for e in data["evaluations"]),
+        "tune": Tune(**{**data["tune"], **seeds}),
+        "confirm": Confirm(**{k: tuple(v) for k, v in data["confirm"].items()}),
+    }
+
+
+def _require_version(data: Mapping[str, Any], what: str) -> None:
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        message = f"{what} has schema version {version}, but this code reads version {SCHEMA_VERSION}"
+        raise JournalError(f"{message}; use the code that wrote it")
 
 
 def _arm(data: Mapping[str, Any]) -> Arm:
@@ -194,8 +205,16 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
-        """Inverse of `as_json`."""
-        return cls(**data)
+        """Inverse of `as_json`.
+
+        Raises:
+            JournalError: the data are not a spec of this schema version.
+        """
+        _require_version(data, f"the spec of run {data.get('run_id')!r}")
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise JournalError(f"the spec of run {data.get('run_id')!r} is damaged ({error})") from error
 
 
 @dataclass(frozen=True)

@@ -7,62 +7,95 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from study.errors import PlanError, Problem, did_you_mean
+from study.errors import Problem, did_you_mean, shown
 from study.plan import yaml_text
-from study.plan.schema import SweepIn
+from study.plan.keys import child, is_model, known_keys, takes_any_key
+from study.plan.schema import ComponentIn, SweepIn
+from study.plan.wording import dotted, is_about
 
 
-def apply(raw: Mapping[str, Any], given: Sequence[str], source: str) -> dict[str, Any]:
-    """Return `raw` with the overrides put in.
+def apply(raw: Mapping[str, Any], given: Sequence[str], problems: list[Problem]) -> dict[str, Any]:
+    """Return `raw` with the overrides put in, as far as they make sense; the others are added to `problems`.
 
-    A key must stand in the file, or be one of the schema's optional keys beside keys that stand in the file.
-
-    Raises:
-        PlanError: an override is not `key=value`, its value is not YAML, or its key does not exist; all at once.
+    A key must stand in the file, or be one that the schema or a component has beside keys that stand in the file.
     """
     result = copy.deepcopy(dict(raw))
-    problems: list[Problem] = []
     for text in given:
-        key, equals, value_text = text.partition("=")
-        if not equals or not key:
-            problems.append(Problem(text, "an override is key=value, e.g. confirm.base_seeds=[1,2,3]"))
+        key, equals, value = (part.strip() for part in text.partition("="))
+        parts = _parts(key)
+        if not equals or not parts:
+            message = "is not key=value, e.g. 'confirm.base_seeds=[1,2,3]'"
+            problems.append(Problem(f"override {shown(text)}", message))
             continue
         try:
-            value = yaml_text.parse_scalar(value_text)
+            parsed = yaml_text.parse_scalar(value)
         except ValueError as error:
-            problems.append(Problem(key, f"value {value_text!r} is not readable as YAML: {error}"))
+            problems.append(Problem(f"override {key}", f"{shown(value)} is not readable as YAML: {error}"))
             continue
-        _put(result, key, value, problems)
-    if problems:
-        raise PlanError(f"overrides of {source}", problems)
+        wrong = _put(result, parts, parsed)
+        if wrong:
+            problems.append(Problem(f"override {key}", wrong))
     return result
 
 
-def _put(root: dict[str, Any], key: str, value: Any, problems: list[Problem]) -> None:
-    *parents, leaf = re.findall(r"[^.\[\]]+", key)
+def blame(problem: Problem, given: Sequence[str]) -> Problem:
+    """The problem, with the override that touched its place."""
+    for text in reversed(given):
+        key = dotted(_parts(text.partition("=")[0].strip()))
+        if key and problem.path and is_about(problem.path, key):
+            return Problem(problem.path, f"{problem.message} (override {key})")
+    return problem
+
+
+def _parts(key: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.findall(r"[^.\[\]]+", key)]
+
+
+def _put(root: dict[str, Any], parts: Sequence[str | int], value: Any) -> str | None:
+    """Put a value at a place; return what is wrong with the place."""
     place: Any = root
-    model: Any = SweepIn
-    for part in [*parents, leaf]:
-        if isinstance(place, list) and part.isdigit() and int(part) < len(place):
-            last, known = int(part), []
-        else:
-            optional = list(getattr(model, "model_fields", {}))
-            known = [*map(str, place), *optional] if isinstance(place, Mapping) else []
-            last = part
-            if part not in known:
-                where = key[: key.index(part)].rstrip(".[") or "the sweep file"
-                problems.append(Problem(key, f"no key {part!r} in {where}.{did_you_mean(part, known)}"))
-                return
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field else None
-        if part is leaf:
-            place[last] = value
-        else:
-            if isinstance(place, dict):
-                place.setdefault(last, {})
-            place = place[last]
+    kind: Any = SweepIn
+    done = 0
+    while True:
+        key, width = _next_key(place, parts[done:])
+        wrong = _lacks(place, kind, key, dotted(parts[:done]) or "the sweep file")
+        if wrong:
+            return wrong
+        done += width
+        if done == len(parts):
+            place[key] = value
+            return None
+        kind = child(kind, key)
+        place[key] = _opened(place[key] if isinstance(place, list) else place.get(key), kind)
+        place = place[key]
 
 
-def dotted(location: Sequence[Any]) -> str:
-    """A place inside a file: `contrasts[2]`, `arms.e2mc.start`."""
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).removeprefix(".")
+def _next_key(place: Any, parts: Sequence[str | int]) -> tuple[Any, int]:
+    """The first key and how many parts it has: keys such as `continuation.optimizer.lr` hold dots themselves."""
+    if isinstance(place, Mapping):
+        for width in range(len(parts), 0, -1):
+            joined = ".".join(map(str, parts[:width]))
+            if joined in place:
+                return joined, width
+    return parts[0], 1
+
+
+def _lacks(place: Any, kind: Any, key: Any, where: str) -> str | None:
+    if isinstance(place, list):
+        found = isinstance(key, int) and key < len(place)
+        return None if found else f"{where} is a list of {len(place)}; {key!r} is not an index into it, counted from 0"
+    if not isinstance(place, Mapping):
+        return f"{where} is {shown(place)} and has no key {key!r}"
+    known = list(dict.fromkeys([*map(str, place), *known_keys(kind)]))
+    if key in known or takes_any_key(kind):
+        return None
+    return f"no key {str(key)!r} in {where}.{did_you_mean(str(key), known)}"
+
+
+def _opened(value: Any, kind: Any) -> Any:
+    """A value whose keys can be set: a component's bare name and an absent mapping become mappings."""
+    if kind is ComponentIn and isinstance(value, str):
+        return {"name": value}
+    if value is None and (is_model(kind) or takes_any_key(kind)):
+        return {}
+    return value

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fields = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]  # `knn:` alone
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
 
 
 class _Strict(BaseModel):
-    """Unknown keys and silent conversions are refused."""
+    """Unknown keys and silent conversions are refused, and so are NaN and infinity."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class ComponentIn(_Strict):
     """A component: its name alone, or a mapping with its name and fields."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    model_config = ConfigDict(extra="allow")
     name: str
 
     @model_validator(mode="before")
@@ -47,7 +49,7 @@ class PretrainingOptimizerIn(_Strict):
 
     name: Literal["adamw", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    weight_decay: NonNegative = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_epochs: Annotated[int, Field(ge=0)] = 1
@@ -58,7 +60,7 @@ class ContinuationOptimizerIn(_Strict):
 
     name: Literal["adamw", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    weight_decay: NonNegative = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
@@ -86,7 +88,7 @@ class ContinuationIn(_Strict):
 class ArmIn(_Strict):
     """One arm; keys other than these are fixed fields of its criterion."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="allow")
     continue_: bool = Field(default=True, alias="continue")
     criterion: str | None = None
     start: dict[str, float] = {}
@@ -99,6 +101,14 @@ class AblateIn(_Strict):
     arm: str
     drop: Annotated[list[str], Field(min_length=1)]
     weights: Literal["tuned", "inherited"] = "tuned"
+
+
+_ONE, _MANY = "<one>", "<many>"
+CHOICES = (_ONE, _MANY)  # stand in the locations of errors, though not in the file
+Ablations = Annotated[
+    Annotated[AblateIn, Tag(_ONE)] | Annotated[list[AblateIn], Tag(_MANY)],
+    Discriminator(lambda value: _MANY if isinstance(value, list) else _ONE),
+]
 
 
 class TuneIn(_Strict):
@@ -137,11 +147,11 @@ class SweepIn(_Strict):
     base: BaseIn
     continuation: ContinuationIn
     arms: Annotated[dict[Name, ArmIn], Field(min_length=1)]
-    ablate: AblateIn | list[AblateIn] = []
+    ablate: Ablations = []
     reference: str
     unit: Literal["base"] = "base"
     contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
-    evaluations: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    evaluations: Annotated[dict[str, Fields], Field(min_length=1)]
     primary: str
     equivalence_margin_pp: Annotated[float, Field(gt=0)] | None = None
     tune: TuneIn

@@ -1,74 +1,133 @@
-"""YAML as sweep files use it: safe tags only, duplicate keys refused, `1e-3` is a number."""
+"""YAML as sweep files use it: plain values of YAML 1.2's core schema, so that nothing is converted silently.
+
+`1e-3` is a number, `010` is ten, `no` and `2024-12-01` are text. Every tag that is not plain data is refused, and so
+are a key that stands twice and an anchor that holds itself.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
-from study.errors import PlanError, Problem
+from study.errors import PlanError, Problem, shown
+
+_PREFIX = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that collects duplicate keys and reads YAML 1.2 floats."""
+    """Reads plain values and collects duplicate keys."""
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}  # type: ignore[misc]  # what the stub says
+    yaml_constructors: ClassVar[dict[Any, Any]] = {
+        _PREFIX + kind: yaml.SafeLoader.yaml_constructors[_PREFIX + kind]
+        for kind in ("null", "bool", "float", "str", "seq", "map")
+    }
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.problems: list[Problem] = []
+        self.deep_construct = True  # an anchor that holds itself is noticed
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if isinstance(key, Hashable) and key in seen:
-                self.problems.append(
-                    Problem(f"line {line}", f"{key!r} stands here again, first on line {seen[key]}; keep one")
-                )
-            elif isinstance(key, Hashable):
-                seen[key] = line
-        return super().construct_mapping(node, deep=deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        first_lines: dict[tuple[str, str], int] = {}
+        kept = []
+        for key, value in node.value:
+            line, name = key.start_mark.line + 1, (key.tag, str(key.value))
+            if name in first_lines:
+                message = f"{key.value!r} stands here again, first on line {first_lines[name]}; keep one"
+                self.problems.append(Problem(f"line {line}", message))
+            else:
+                first_lines[name] = line
+                kept.append((key, value))
+        node.value = kept
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError) as error:  # `!!int x`, `!!bool x`
+            message = f"{shown(node.value)} is no {node.tag.removeprefix(_PREFIX)} ({shown(str(error))})"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
+
+    def _whole_number(self, node: yaml.ScalarNode) -> int:
+        return int(node.value)
+
+    def _refuse(self, node: yaml.Node) -> Any:
+        tag = node.tag.replace(_PREFIX, "!!")
+        message = f"the tag {tag} is refused: a sweep file holds plain values and runs no code; leave the tag out"
+        raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.[\d_]+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+_Loader.add_constructor(f"{_PREFIX}int", _Loader._whole_number)
+_Loader.add_constructor(None, _Loader._refuse)
+_DIGITS = r"[0-9][0-9_]*"
+_FLOAT = rf"[-+]?(\.{_DIGITS}|{_DIGITS}(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+for _kind, _pattern, _first in (
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", rf"[-+]?{_DIGITS}", list("-+0123456789")),
+    ("float", _FLOAT, list("-+0123456789.")),
+    ("merge", "<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(_PREFIX + _kind, re.compile(rf"^(?:{_pattern})$"), _first)
 
 
-def parse(text: str, source: str) -> dict[str, Any]:
-    """Parse a sweep or site file into a mapping.
+def parse(text: str, source: str, problems: list[Problem], *, example: str = "sweeps/ablation.yaml") -> dict[str, Any]:
+    """Parse a sweep or site file into a mapping; a key that stands twice is a problem, and its first value counts.
 
     Raises:
-        PlanError: not YAML, a tag that would run code, duplicate keys, empty, or not a mapping.
+        PlanError: not YAML, a tag that would run code, empty, or not a mapping: nothing more can be said about it.
     """
-    loader = _Loader(text)
     try:
-        data = loader.get_single_data()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = getattr(error, "problem", None) or str(error)
-        raise PlanError(source, [Problem(where, f"not readable as YAML: {what}")]) from None
-    finally:
-        loader.dispose()
-    if loader.problems:
-        raise PlanError(source, loader.problems)
+        data = _read(text, problems)
+    except _UnreadableError as error:
+        raise PlanError(source, [*problems, Problem(error.where, f"not readable as YAML: {error.what}")]) from None
     if not isinstance(data, dict):
-        found = "empty" if data is None else f"a {type(data).__name__}"
-        raise PlanError(source, [Problem("", f"must be a mapping of keys to values, but is {found}")])
+        found = "is empty" if data is None else f"holds {shown(data)}"
+        message = f"must be a mapping of keys to values, but {found}; see {example} for an example"
+        raise PlanError(source, [*problems, Problem("", message)])
     return data
 
 
 def parse_scalar(text: str) -> Any:
-    """Parse the value of a `key=value` override; ValueError when it is not YAML."""
-    loader = _Loader(text)
+    """Parse the value of a `key=value` override; ValueError when it is not YAML or holds a key twice."""
+    problems: list[Problem] = []
+    value = _read(text, problems)
+    if problems:
+        raise ValueError(problems[0].message)
+    return value
+
+
+class _UnreadableError(ValueError):
+    """Text that is not YAML; `where` may be empty."""
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(what)
+        self.where, self.what = where, what
+
+
+def _read(text: str, problems: list[Problem]) -> Any:
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _UnreadableError(f"line {line}", f"character {chr(error.character)!r} is not allowed in text") from None
     try:
         return loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise _UnreadableError(where, _what(error)) from None
+    except RecursionError:
+        raise _UnreadableError("", "it is nested too deeply") from None
     finally:
+        problems += loader.problems
         loader.dispose()
+
+
+def _what(error: yaml.MarkedYAMLError) -> str:
+    what = ", ".join(filter(None, (error.context, error.problem)))
+    return f"{what}; indent with spaces" if r"'\t'" in what else what

@@ -153,5 +153,3 @@ class Sweep:
 def pid_of(attempt: AttemptPaths) -> int:
     """The process that claimed an attempt."""
     return int(read_json(attempt.claim)["pid"])
-
-

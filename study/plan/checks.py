@@ -1,0 +1,89 @@
+"""What the sections of a sweep file must agree on. A check is left out when a section that it needs is unreadable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from study.errors import Problem, did_you_mean, shown
+from study.paths import RESERVED_NAMES
+from study.plan.model import Arm, Component
+from study.plan.salvage import has
+from study.plan.schema import SweepIn
+
+
+def check_study(sweep: SweepIn, problems: list[Problem]) -> None:
+    """The study's folder may not be one that the home needs itself."""
+    if has(sweep, "study") and sweep.study in RESERVED_NAMES:
+        message = f"{sweep.study!r} is a folder of the study home itself; choose another name"
+        problems.append(Problem("study", message))
+
+
+def check_seeds(sweep: SweepIn, problems: list[Problem]) -> None:
+    """Every seed counts once, and what was tuned on a base is not confirmed on it."""
+    for phase in ("tune", "confirm"):
+        if has(sweep, phase):
+            for level in ("base_seeds", "continuation_seeds"):
+                twice = sorted(seed for seed, n in Counter(getattr(getattr(sweep, phase), level)).items() if n > 1)
+                if twice:
+                    message = f"every seed counts once, but {shown(twice)} stand there more than once"
+                    problems.append(Problem(f"{phase}.{level}", message))
+    if has(sweep, "tune", "confirm"):
+        shared = sorted(set(sweep.tune.base_seeds) & set(sweep.confirm.base_seeds))
+        if shared:
+            message = (
+                f"tune and confirm share base seeds {shown(shared)}; what was tuned on a base cannot be confirmed "
+                f"on it: take other seeds than tune's {shown(sweep.tune.base_seeds)}"
+            )
+            problems.append(Problem("confirm.base_seeds", message))
+
+
+def check_recipes(sweep: SweepIn, dataset: Component | None, problems: list[Problem]) -> None:
+    """Batches, epochs and optimisers that can be trained with."""
+    num_images = dataset.params.get("num_ssl_images") if dataset else None
+    for path in ("base", "continuation"):
+        if not has(sweep, path):
+            continue
+        recipe = sweep.base if path == "base" else sweep.continuation
+        optimizer = recipe.optimizer
+        if num_images is not None and recipe.batch_size > num_images:
+            message = f"{recipe.batch_size} is more than the {num_images} SSL images; an epoch would have no step"
+            problems.append(Problem(f"{path}.batch_size", message))
+        if optimizer.name != "sgd" and "momentum" in optimizer.model_fields_set:
+            problems.append(Problem(f"{path}.optimizer.momentum", f"{optimizer.name} has no momentum; leave it out"))
+        if optimizer.warmup_epochs > recipe.epochs:
+            message = f"{optimizer.warmup_epochs} is more than the {recipe.epochs} epochs of {path}"
+            problems.append(Problem(f"{path}.optimizer.warmup_epochs", message))
+    if has(sweep, "base", "continuation"):
+        first, then = sweep.base.optimizer.name, sweep.continuation.optimizer
+        if then.state == "keep" and then.name != first:
+            message = f"{then.name} cannot keep the state of the base's {first}; write reset, or use {first} for both"
+            problems.append(Problem("continuation.optimizer.state", message))
+
+
+def check_comparison(sweep: SweepIn, raw: Mapping[str, Any], arms: Sequence[Arm], problems: list[Problem]) -> None:
+    """Reference and contrasts name arms, and each contrast stands there once."""
+    if not has(sweep, "arms"):
+        return
+    names = {*map(str, raw["arms"]), *(arm.name for arm in arms)}
+    is_unreadable = len(sweep.arms) < len(raw["arms"]) or (raw.get("ablate") and not sweep.ablate)
+    is_complete = not is_unreadable and not any(p.path.startswith(("arms", "ablate")) for p in problems)
+
+    def check(path: str, name: str) -> None:
+        may_be_generated = "-no-" in name and not is_complete
+        if name not in names and not may_be_generated:
+            problems.append(Problem(path, f"no arm {name!r}.{did_you_mean(name, names)}"))
+
+    if has(sweep, "reference"):
+        check("reference", sweep.reference)
+    seen = set()
+    for index, (a, b) in enumerate(sweep.contrasts):
+        path = f"contrasts[{index}]"
+        for name in dict.fromkeys((a, b)):
+            check(path, name)
+        if a == b:
+            problems.append(Problem(path, f"{a!r} is compared with itself"))
+        if frozenset((a, b)) in seen:
+            problems.append(Problem(path, f"[{a}, {b}] is declared twice; a family counts each contrast once"))
+        seen.add(frozenset((a, b)))

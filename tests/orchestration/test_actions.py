@@ -1,0 +1,214 @@
+"""Acting twice does no harm, and what does not belong together is refused with the reason."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from study.errors import HomeError
+from study.journal.files import create_once, read_json, write_json
+from study.journal.process import this_process
+from study.journal.replay import AttemptStatus, replay_attempt
+from study.orchestration import actions
+from study.paths import AttemptPaths, HomePaths
+from study.plan.identity import code_identity
+from study.plan.model import Component, Plan
+from study.search.trial import Trial, TrialState
+from tests.fakes.study_home import make_plan
+from tests.fakes.tiny_study import Nowhere, pretraining, submit
+
+
+class TestPlan:
+    def store(self, home: HomePaths, plan: Plan, text: str = "text") -> None:
+        home.study("toy").root.mkdir(exist_ok=True)
+        actions.store_plan(home.study("toy"), plan, text)
+
+    def test_it_reads_back_and_may_be_stored_again(self, home: HomePaths) -> None:
+        for text in ("first", "second"):
+            self.store(home, make_plan(), text)
+            stored = Plan.from_json(read_json(home.study("toy").plan))
+            assert json.dumps(stored.as_json()) == json.dumps(make_plan().as_json())
+            assert home.study("toy").plan_yaml.read_text() == text
+
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    def test_it_may_gain_an_evaluation(self, home: HomePaths, place: int) -> None:
+        plan = make_plan()
+        self.store(home, plan)
+        more = list(plan.evaluations)
+        more.insert(place, Component("alignment", {"power": 2}))
+        self.store(home, make_plan(evaluations=tuple(more)))
+        stored = Plan.from_json(read_json(home.study("toy").plan))
+        assert [e.name for e in stored.evaluations] == [e.name for e in more]
+
+    @pytest.mark.parametrize(
+        ("changes", "lines"),
+        [
+            ({"evaluations": make_plan().evaluations[:1]}, ["-evaluations[knn].name", "-evaluations[knn].params"]),
+            ({"equivalence_margin_pp": 0.25}, ["-equivalence_margin_pp = 0.5", "+equivalence_margin_pp = 0.25"]),
+            (
+                {"continuation": replace(make_plan().continuation, epochs=3)},
+                ["-continuation.epochs = 2", "+continuation.epochs = 3"],
+            ),
+            ({"arms": make_plan().arms[:-1]}, ['-arms[mmcr].name = "mmcr"']),
+        ],
+    )
+    def test_anything_else_is_refused_with_the_difference(
+        self, home: HomePaths, changes: Mapping[str, Any], lines: list[str]
+    ) -> None:
+        self.store(home, make_plan(), "old")
+        with pytest.raises(HomeError, match="belongs to another plan") as caught:
+            self.store(home, make_plan(**changes), "new")
+        for line in lines:
+            assert line in str(caught.value)
+        assert "study=toy-2" in str(caught.value)
+        assert home.study("toy").plan_yaml.read_text() == "old"
+
+
+class TestCode:
+    def trained_by(self, home: HomePaths, code: Mapping[str, Any]) -> AttemptPaths:
+        attempt = submit(home, pretraining(1), Nowhere())
+        write_json(attempt.run.trained, {"code": code["hash"]})
+        (home.root / "code").mkdir(exist_ok=True)
+        create_once(home.root / "code" / f"{code['hash'][:12]}.json", code)
+        return attempt
+
+    def other_code(self) -> dict[str, Any]:
+        code = code_identity()
+        files = {**code["files"], "training/loop.py": "other", "criteria/gone.py": "gone"}
+        return {"hash": "0" * 64, "files": files, "libraries": {**code["libraries"], "torch": "1.0"}}
+
+    def test_equal_code_is_fine(self, home: HomePaths) -> None:
+        run = self.trained_by(home, code_identity()).run
+        assert actions.check_code(home, [run], accept_change=False) is None
+
+    def test_runs_that_are_not_trained_have_no_code_yet(self, home: HomePaths) -> None:
+        attempt = submit(home, pretraining(1), Nowhere())
+        assert actions.check_code(home, [attempt.run], accept_change=False) is None
+
+    def test_other_code_is_refused_and_the_changes_are_named(self, home: HomePaths) -> None:
+        run = self.trained_by(home, self.other_code()).run
+        with pytest.raises(HomeError) as caught:
+            actions.check_code(home, [run], accept_change=False)
+        message = str(caught.value)
+        assert "changed since: criteria/gone.py, torch, training/loop.py." in message
+        assert "--accept-code-change" in message
+
+    def test_accepting_it_is_a_warning(self, home: HomePaths) -> None:
+        run = self.trained_by(home, self.other_code()).run
+        assert "training/loop.py" in str(actions.check_code(home, [run], accept_change=True))
+
+    def test_code_that_nobody_knows_is_named_by_its_hash(self, home: HomePaths) -> None:
+        run = self.trained_by(home, self.other_code()).run
+        (home.root / "code" / f"{'0' * 12}.json").unlink()
+        with pytest.raises(HomeError, match="unknown code 000000000000"):
+            actions.check_code(home, [run], accept_change=False)
+
+
+@pytest.fixture
+def living() -> Iterator[Mapping[str, Any]]:
+    """Identity of a process that lives and is not this one."""
+    code = """
+import json
+from study.journal.process import this_process
+print(json.dumps(this_process()), flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.kill()
+
+
+class TestOrphans:
+    def attempt(self, home: HomePaths, orchestrator: Mapping[str, Any] | None) -> AttemptPaths:
+        attempt = submit(home, pretraining(1), Nowhere())
+        if orchestrator is None:
+            attempt.job.unlink()  # killed between creating the folder and writing the intent
+        else:
+            write_json(attempt.job, {**read_json(attempt.job), "orchestrator": orchestrator})
+        return attempt
+
+    @pytest.mark.parametrize("orchestrator", [None, {**this_process(), "pid": 2**22 + 1}], ids=["no job", "dead"])
+    def test_what_a_dead_orchestrator_intended_never_starts(self, home: HomePaths, orchestrator: Any) -> None:
+        attempt = self.attempt(home, orchestrator)
+        for _ in range(2):
+            actions.revoke_orphans([attempt.run])
+            assert replay_attempt(attempt).status is AttemptStatus.REVOKED
+        assert not create_once(attempt.claim, this_process()), "a worker that comes late leaves at once"
+
+    def test_what_a_living_one_intended_is_left_to_it(self, home: HomePaths, living: Mapping[str, Any]) -> None:
+        attempt = self.attempt(home, living)
+        actions.revoke_orphans([attempt.run])
+        assert replay_attempt(attempt).status is AttemptStatus.INTENDED
+
+    def test_what_a_worker_has_claimed_is_left_to_it(self, home: HomePaths) -> None:
+        attempt = self.attempt(home, None)
+        create_once(attempt.claim, {"pid": 1})
+        actions.revoke_orphans([attempt.run])
+        assert read_json(attempt.claim) == {"pid": 1}
+
+    def test_runs_that_nobody_has_begun_stay_so(self, home: HomePaths) -> None:
+        actions.revoke_orphans([home.base("none")])
+        assert not home.bases.exists()
+
+
+class TestSubmit:
+    def test_intent_and_acknowledgement(self, home: HomePaths) -> None:
+        seen = {}
+
+        class Watching(Nowhere):
+            def submit(self, attempt: AttemptPaths) -> Mapping[str, Any]:
+                seen.update(read_json(attempt.job))
+                return {"pid": 7}
+
+        attempt = submit(home, pretraining(1), Watching())
+        assert seen["job"] is None and seen["orchestrator"] == this_process(), "the intent is there before the process"
+        assert read_json(attempt.job) == {**seen, "job": {"pid": 7}}
+        assert read_json(attempt.run.spec)["training"] == json.loads(json.dumps(pretraining(1).training))
+
+    def test_attempts_are_numbered_and_a_stop_file_is_removed(self, home: HomePaths) -> None:
+        first = submit(home, pretraining(1), Nowhere())
+        first.run.stop.touch()
+        second = submit(home, pretraining(1), Nowhere())
+        assert (first.number, second.number) == (1, 2) and not first.run.stop.exists()
+
+    def test_a_folder_of_another_training_is_refused_with_the_difference(self, home: HomePaths) -> None:
+        attempt = submit(home, pretraining(1), Nowhere())
+        spec = pretraining(1)
+        changed = replace(spec, training={**spec.training, "batch_size": 25})
+        with pytest.raises(HomeError) as caught:
+            submit(home, changed, Nowhere())
+        assert "-batch_size = 50" in str(caught.value) and "+batch_size = 25" in str(caught.value)
+        assert len(attempt.run.existing_attempts()) == 1
+
+    def test_labels_may_differ(self, home: HomePaths) -> None:
+        submit(home, pretraining(1), Nowhere())
+        submit(home, replace(pretraining(1), labels={"phase": "prepare", "base_seed": 7}), Nowhere())
+
+
+class TestTrials:
+    def test_records_read_back_in_order(self, home: HomePaths) -> None:
+        trials = [
+            Trial(0, {"criterion.weight": 0.5}, TrialState.COMPLETE, 61.0),
+            Trial(1, {"criterion.weight": 0.1}, TrialState.INFEASIBLE),
+            Trial(2, {"criterion.weight": 0.2}, TrialState.RUNNING),
+        ]
+        study = home.study("toy")
+        for trial in reversed(trials):
+            actions.write_trial(study, "mmcr", trial, ["a", "b"])
+        assert actions.read_trials(study, "mmcr") == trials
+        assert actions.read_trials(study, "e2mc") == []
+        assert read_json(study.trial("mmcr", 0))["run_ids"] == ["a", "b"]
+
+    def test_an_unchanged_record_is_not_written_again(self, home: HomePaths) -> None:
+        study, trial = home.study("toy"), Trial(0, {}, TrialState.RUNNING)
+        actions.write_trial(study, "mmcr", trial, [])
+        before = study.trial("mmcr", 0).stat()
+        actions.write_trial(study, "mmcr", trial, [])
+        assert study.trial("mmcr", 0).stat().st_ino == before.st_ino

@@ -1,0 +1,138 @@
+import pytest
+
+from study import registry
+from study.plan.model import Component
+from tests.fakes.sweep_file import DELETED, edited, plan_of, problems_of
+
+LR = "continuation.optimizer.lr"
+
+
+def test_an_arm_tunes_what_its_criterion_declares_and_what_all_arms_share():
+    arm = plan_of().arm("uniformity")
+    assert set(arm.space) == set(arm.start) == {"criterion.weight", LR}
+    assert arm.space["criterion.weight"] == registry.component("criteria", "uniformity").search_space["weight"]
+    assert arm.start == {"criterion.weight": 0.5, LR: 1e-3}
+    assert arm.criterion == Component("uniformity", {"weight": 0.5, "kernel_scale": 2.0})
+    assert type(arm.criterion.params["kernel_scale"]) is float, "2 and 2.0 are the same training"
+
+
+def test_the_reference_tunes_what_all_arms_share():
+    assert set(plan_of().arm("continued").space) == {LR}
+
+
+def test_the_arm_that_is_not_continued_tunes_nothing():
+    arm = plan_of().arm("base")
+    assert not arm.continued
+    assert not arm.space
+    assert not arm.is_tuned
+
+
+def test_a_fixed_field_is_not_tuned():
+    arm = plan_of(arms__e2mc={"criterion": "e2mc", "entropy_weight": 3, "start": {"covariance_weight": 1}}).arm("e2mc")
+    assert set(arm.space) == {"criterion.covariance_weight", LR}
+    assert arm.criterion.params["entropy_weight"] == 3.0
+
+
+def test_an_own_space_replaces_the_declared_one():
+    space = {"epsilon": {"low": 1e-8, "high": 1e-6, "log": True}}
+    arm = plan_of(arms__e2mc={"criterion": "e2mc", "space": space, "entropy_weight": 1}).arm("e2mc")
+    assert set(arm.space) == {"criterion.epsilon", LR}
+
+
+def test_generated_ablations_with_searches_of_their_own():
+    plan = plan_of()
+    parent, arm = plan.arm("e2mc"), plan.arm("e2mc-no-entropy")
+    assert arm.criterion == Component("e2mc", {**parent.criterion.params, "entropy_weight": 0.0})
+    assert set(arm.space) == set(arm.start) == {"criterion.covariance_weight", LR}
+    assert (arm.parent, arm.dropped, arm.inherits, arm.is_tuned) == ("e2mc", ("entropy",), False, True)
+    assert plan.arms.index(arm) == plan.arms.index(parent) + 1
+
+
+def test_generated_ablations_that_inherit_the_winner():
+    arm = plan_of(ablate__weights="inherited").arm("e2mc-no-covariance")
+    assert (arm.inherits, arm.is_tuned) == (True, False)
+    assert arm.criterion.params["covariance_weight"] == 0.0
+
+
+def test_several_rules_of_ablation():
+    rules = [{"arm": "e2mc", "drop": ["entropy"]}, {"arm": "e2mc", "drop": ["covariance"], "weights": "inherited"}]
+    plan = plan_of(ablate=rules)
+    assert not plan.arm("e2mc-no-entropy").inherits
+    assert plan.arm("e2mc-no-covariance").inherits
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"arms__e2mc": {}}, "arms.e2mc", "needs a criterion (e2mc, mmcr, none, uniformity), or continue: false"),
+        ({"arms__e2mc": {"criterium": "e2mc"}}, "arms.e2mc", "Is 'criterion' meant by 'criterium'?"),
+        ({"arms__e2mc__criterion": 5}, "arms.e2mc.criterion", "must be text"),
+        ({"arms__e2mc__map": "norml"}, "arms.e2mc.map", "must be 'normal' or 'sigmoid', but got 'norml'"),
+        ({"arms__uniformity__kernel_scale": -1}, "arms.uniformity", "kernel_scale must be finite and > 0"),
+        ({"arms__e2mc__start__entropy_weight": "a"}, "arms.e2mc.start.entropy_weight", "must be a number"),
+        ({"arms__e2mc__start__entropy_weight": 99.0}, "arms.e2mc.start.entropy_weight", "outside of its range"),
+        ({"arms__e2mc__start__epsilon": 1e-7}, "arms.e2mc.start.epsilon", "is not tuned"),
+        ({"arms__e2mc__entropy_weight": 1.0}, "arms.e2mc.start.entropy_weight", "fixed fields too; keep one"),
+        ({"arms__base__criterion": "e2mc"}, "arms.base.criterion", "an arm with continue: false has no criterion"),
+        ({"arms__base__space": {"a": {"low": 1, "high": 2}}}, "arms.base.space", "an arm with continue: false"),
+        ({"arms__base": {"continue": 0}}, "arms.base.continue", "must be true or false, but got 0"),
+        ({"arms__base": DELETED, "contrasts": []}, "arms", "add  base: {continue: false}"),
+        (
+            {"arms__continued": DELETED, "contrasts": [], "reference": "e2mc"},
+            "arms",
+            "add  continued: {criterion: none}",
+        ),
+        ({"arms__a b": {"criterion": "none"}}, "arms.a b", "may hold letters"),
+        ({"arms__e2mc-no-entropy": {"criterion": "none"}}, "arms.e2mc-no-entropy", "is declared and generated"),
+        ({"ablate__arm": "e2cm"}, "ablate.arm", "no arm 'e2cm'. Did you mean 'e2mc'?"),
+        ({"ablate__arm": "base"}, "ablate.arm", "'base' is not continued"),
+        ({"ablate__arm": "uniformity"}, "ablate.drop[0]", "uniformity has no component 'entropy'. Known: none."),
+        ({"ablate__drop": ["entropy", "entropy"]}, "ablate.drop[1]", "'entropy' twice"),
+        ({"ablate__drop": []}, "ablate.drop", "must hold at least 1"),
+        ({"ablate__weights": "shared"}, "ablate.weights", "must be 'tuned' or 'inherited'"),
+        ({"ablate": [{"arm": "e2mc", "drop": [5]}]}, "ablate[0].drop[0]", "must be text, but got 5"),
+        ({"ablate": [{"arm": "nobody", "drop": ["x"]}]}, "ablate[0].arm", "no arm 'nobody'"),
+    ],
+)
+def test_wrong_arms(change, path, message):
+    assert message in problems_of(edited(**change))[path]
+
+
+@pytest.mark.parametrize(
+    ("space", "path", "message"),
+    [
+        ({"wait": {"low": 1, "high": 2}}, "wait", "e2mc has no field 'wait' to tune"),
+        ({"entropy_wight": {"low": 1, "high": 2}}, "entropy_wight", "Did you mean 'entropy_weight'?"),
+        ({"map": {"low": 1, "high": 2}}, "map", "is 'normal', not a number with a range"),
+        ({"epsilon": {"low": 2, "high": 1}}, "epsilon", "low < high must hold, but got low=2, high=1"),
+        ({"epsilon": {"low": 0, "high": 1, "log": True}}, "epsilon", "a log range needs low > 0"),
+        ({"entropy_weight": {"low": -1, "high": 1}}, "entropy_weight", "[-1, 1] holds values that are refused"),
+        ({"epsilon": {"low": 1}}, "epsilon.high", "is missing"),
+        ({"epsilon": [1, 2]}, "epsilon", "must be a mapping"),
+        ({"epsilon": {"low": "a", "high": 1}}, "epsilon.low", "must be a number"),
+    ],
+)
+def test_a_tuned_parameter_that_the_criterion_does_not_have_or_not_like_this(space, path, message):
+    problems = problems_of(edited(arms__e2mc={"criterion": "e2mc", "space": space}))
+    assert message in problems[f"arms.e2mc.space.{path}"]
+
+
+def test_a_parameter_may_not_be_fixed_and_tuned():
+    space = {"entropy_weight": {"low": 1, "high": 2}}
+    problems = problems_of(edited(arms__e2mc={"criterion": "e2mc", "entropy_weight": 1, "space": space}))
+    assert problems == {"arms.e2mc.space.entropy_weight": "is fixed in the same arm; move its value to start"}
+
+
+@pytest.mark.parametrize(
+    ("shared", "path", "message"),
+    [
+        ({"continuation.optimizer.rl": {"low": 1, "high": 2}}, "continuation.optimizer.rl", "Did you mean"),
+        ({LR: {"low": -1, "high": 2}}, f"{LR}.low", "must be above 0, but got -1"),
+        ({LR: {"low": 2, "high": 1}}, LR, "low < high must hold"),
+        ({LR: 1e-3}, LR, "must be a mapping"),
+    ],
+)
+def test_wrong_shared_parameters(shared, path, message):
+    problems = problems_of(edited(tune__shared=shared))
+    assert message in problems[f"tune.shared.{path}"]
+    assert len(problems) == 1

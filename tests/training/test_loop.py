@@ -1,0 +1,292 @@
+"""Resuming is exact, order and augmentation are functions of seeds, and what leaves the finite numbers is noticed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from study.errors import DivergedError
+from study.plan.model import Phase
+from study.training.checkpoint import load_checkpoint, save_checkpoint
+from study.training.loop import StepRecord, Trainer, check_finite
+from tests.fakes.tiny_study import continuation, pretraining, tiny_plan
+
+MakeTrainer = Callable[[Mapping[str, Any]], Trainer]
+Train = Callable[..., list[StepRecord]]
+
+EPOCHS, NUM_STEPS = 2, 20
+
+
+def changed(training: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    """A spec's training with other values, e.g. `optimizer__lr=1.0`."""
+    result = copy.deepcopy(dict(training))
+    for name, value in changes.items():
+        *path, last = name.split("__")
+        target = result
+        for key in path:
+            target = target[key]
+        target[last] = value
+    return result
+
+
+def flattened(state: Any, path: str = "") -> dict[str, Any]:
+    """The leaves of nested containers."""
+    if isinstance(state, Mapping):
+        return {k: v for key, value in state.items() for k, v in flattened(value, f"{path}.{key}").items()}
+    if isinstance(state, list | tuple):
+        return {k: v for i, value in enumerate(state) for k, v in flattened(value, f"{path}[{i}]").items()}
+    return {path: state}
+
+
+def check_equal(a: Trainer, b: Trainer) -> None:
+    """Equal to the last bit: weights, buffers, optimiser and step."""
+    first, second = flattened(a.state()), flattened(b.state())
+    assert first.keys() == second.keys() and len(first) > 20
+    for name, value in first.items():
+        same = torch.equal(value, second[name]) if isinstance(value, Tensor) else value == second[name]
+        assert same, name
+
+
+def metrics(records: list[StepRecord]) -> list[tuple[int, dict[str, float]]]:
+    return [(record.step, dict(record.metrics)) for record in records]
+
+
+PRETRAINING = pretraining(EPOCHS).training
+CONTINUATION = continuation(tiny_plan(f"continuation.epochs={EPOCHS}"), "uniformity").training
+MOMENTUM = pretraining(EPOCHS, **{"base.optimizer": "{name: sgd, lr: 0.05, momentum: 0.9}"}).training
+
+
+class TestResuming:
+    @pytest.fixture(params=[PRETRAINING, CONTINUATION, MOMENTUM], ids=["cosine", "criterion", "sgd"])
+    def training(self, request: pytest.FixtureRequest) -> Mapping[str, Any]:
+        training: Mapping[str, Any] = request.param
+        return training
+
+    @pytest.fixture
+    def uninterrupted(
+        self, training: Mapping[str, Any], make_trainer: MakeTrainer, train: Train
+    ) -> tuple[Trainer, list[StepRecord]]:
+        trainer = make_trainer(training)
+        return trainer, train(trainer)
+
+    def test_stopping_anywhere_changes_nothing(
+        self, training: Mapping[str, Any], uninterrupted: tuple[Trainer, list[StepRecord]],
+        make_trainer: MakeTrainer, train: Train, tmp_path: Path,
+    ) -> None:  # fmt: skip
+        whole, records = uninterrupted
+        assert whole.is_done and [record.step for record in records] == list(range(1, NUM_STEPS + 1))
+        for stop in (1, 3, 10, 13, 20):  # 10 and 20 end an epoch, the others lie within one
+            first = make_trainer(training)
+            before = train(first, stop)
+            assert first.step == stop and first.is_done == (stop == NUM_STEPS)
+            save_checkpoint(tmp_path / "checkpoint.pt", first.state())
+            del first
+            torch.manual_seed(999)  # a new process has other global random numbers
+            second = make_trainer(training)
+            second.load_state(load_checkpoint(tmp_path / "checkpoint.pt"))
+            after = train(second)
+            assert metrics(before + after) == metrics(records)
+            check_equal(second, whole)
+
+    def test_interrupted_at_every_third_step(
+        self, training: Mapping[str, Any], uninterrupted: tuple[Trainer, list[StepRecord]],
+        make_trainer: MakeTrainer, train: Train, tmp_path: Path,
+    ) -> None:  # fmt: skip
+        records: list[StepRecord] = []
+        trainer = make_trainer(training)
+        while not trainer.is_done:
+            records += train(trainer, trainer.step + 3)
+            save_checkpoint(tmp_path / "checkpoint.pt", trainer.state())
+            trainer = make_trainer(training)
+            trainer.load_state(load_checkpoint(tmp_path / "checkpoint.pt"))
+        assert metrics(records) == metrics(uninterrupted[1])
+        check_equal(trainer, uninterrupted[0])
+
+
+def test_records_come_out_when_the_trainer_stands_at_the_newest(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(PRETRAINING)
+    for records in trainer.run(flush_every=7, must_stop=lambda: False):
+        assert records[-1].step == trainer.step
+        assert len(records) == (6 if trainer.is_done else 7)
+
+
+def test_stopping_is_asked_after_every_step(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(PRETRAINING)
+    assert [[r.step for r in records] for records in trainer.run(flush_every=7, must_stop=lambda: True)] == [[1]]
+
+
+def test_a_trainer_that_is_done_does_nothing(make_trainer: MakeTrainer, train: Train) -> None:
+    trainer = make_trainer(PRETRAINING)
+    train(trainer)
+    assert train(trainer) == [] and trainer.step == NUM_STEPS
+
+
+def rows_of(trainer: Trainer) -> list[list[int]]:
+    """What the steps from the current one to the last are shown."""
+    found, start = [], trainer.step
+    for _, _, rows in trainer._batches():
+        found.append(rows.tolist())
+        trainer.step += 1
+    trainer.step = start
+    return found
+
+
+class TestOrder:
+    def test_an_epoch_sees_every_image_once_and_the_next_in_another_order(self, make_trainer: MakeTrainer) -> None:
+        batches = rows_of(make_trainer(PRETRAINING))
+        first, second = (list(chain(*half)) for half in (batches[:10], batches[10:]))
+        assert sorted(first) == sorted(second) == list(range(500))
+        assert first != second
+
+    def test_an_incomplete_batch_is_dropped(self, make_trainer: MakeTrainer) -> None:
+        batches = rows_of(make_trainer(changed(PRETRAINING, batch_size=150)))
+        assert [len(rows) for rows in batches] == [150] * 6
+
+    def test_seeds_decide(self, make_trainer: MakeTrainer) -> None:
+        variants = [
+            PRETRAINING,
+            changed(PRETRAINING, seeds__base=2),
+            CONTINUATION,
+            changed(CONTINUATION, seeds__base=2),
+            changed(CONTINUATION, seeds__continuation=2),
+        ]
+        orders = [rows_of(make_trainer(training)) for training in variants]
+        assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
+
+    def test_resuming_continues_the_order(self, make_trainer: MakeTrainer) -> None:
+        trainer = make_trainer(PRETRAINING)
+        whole = rows_of(trainer)
+        for step in (0, 1, 9, 10, 11, 19, 20):
+            trainer.step = step
+            assert rows_of(trainer) == whole[step:]
+
+
+class Recorder:
+    """Keeps what a network is shown."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.views: list[Tensor] = []
+        trainer.network.register_forward_pre_hook(lambda _, inputs: self.views.append(torch.stack(inputs[0]).clone()))
+
+
+class TestAugmentation:
+    def views(self, make_trainer: MakeTrainer, train: Train, training: Mapping[str, Any]) -> list[Tensor]:
+        trainer = make_trainer(training)
+        recorder = Recorder(trainer)
+        train(trainer)
+        return recorder.views
+
+    def test_arms_see_the_same_views(self, make_trainer: MakeTrainer, train: Train) -> None:
+        plan = tiny_plan()
+        none, other = (
+            self.views(make_trainer, train, continuation(plan, arm).training) for arm in ("continued", "uniformity")
+        )
+        tuned = continuation(plan, "continued").training
+        faster = self.views(make_trainer, train, changed(tuned, optimizer__lr=0.01))
+        assert len(none) == 10
+        assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(none, other, faster, strict=True))
+
+    def test_epochs_seeds_and_views_differ(self, make_trainer: MakeTrainer, train: Train) -> None:
+        """Even the same image looks different whenever it is shown."""
+        shown = self.views(make_trainer, train, PRETRAINING)
+        order = rows_of(make_trainer(PRETRAINING))
+        first, second = (torch.cat([v[0] for v in shown[i : i + 10]]) for i in (0, 10))
+        rows = [torch.tensor(list(chain(*order[i : i + 10]))).argsort() for i in (0, 10)]
+        assert not (first[rows[0]] == second[rows[1]]).flatten(1).all(dim=1).any()
+        assert all((v[0] != v[1]).flatten(1).any(dim=1).all() for v in shown)
+        other = self.views(make_trainer, train, changed(PRETRAINING, seeds__base=2))
+        assert not any(torch.equal(a, b) for a, b in zip(shown, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        {"name": "uniformity", "params": {"weight": 0.0, "kernel_scale": 2.0}},
+        {"name": "mmcr", "params": {"weight": 0.0}},
+        {"name": "e2mc", "params": {"entropy_weight": 0.0, "covariance_weight": 0.0}},
+    ],
+    ids=lambda criterion: criterion["name"],
+)
+def test_weight_zero_is_no_criterion_to_the_last_bit(
+    make_trainer: MakeTrainer, train: Train, criterion: Mapping[str, Any]
+) -> None:
+    none = make_trainer(changed(CONTINUATION, criterion={"name": "none", "params": {}}))
+    zero = make_trainer(changed(CONTINUATION, criterion=criterion))
+    losses = [[record.metrics["train/loss"] for record in train(trainer)] for trainer in (none, zero)]
+    check_equal(none, zero)
+    assert losses[0] == losses[1]
+
+
+def test_a_criterion_changes_the_weights_and_reports_its_terms(make_trainer: MakeTrainer, train: Train) -> None:
+    none = make_trainer(changed(CONTINUATION, criterion={"name": "none", "params": {}}))
+    some = make_trainer(CONTINUATION)
+    train(none)
+    records = train(some)
+    name = next(iter(none.network.state_dict()))
+    assert not torch.equal(none.network.state_dict()[name], some.network.state_dict()[name])
+    for record in records:
+        values = record.metrics
+        assert values["train/criterion"] == pytest.approx(0.5 * values["train/criterion/uniformity"])
+        assert values["train/loss"] == pytest.approx(values["train/base_loss"] + values["train/criterion"])
+
+
+def test_training_lowers_the_loss(make_trainer: MakeTrainer, train: Train) -> None:
+    records = train(make_trainer(changed(PRETRAINING, epochs=4)))
+    losses = [record.metrics["train/loss"] for record in records]
+    assert sum(losses[-5:]) < sum(losses[:5])
+
+
+class TestDivergence:
+    def test_the_first_step_that_is_not_finite_is_named(self, make_trainer: MakeTrainer, train: Train) -> None:
+        records = train(make_trainer(changed(PRETRAINING, optimizer__lr=1e30, optimizer__warmup_epochs=0)), 8)
+        bad = [r.step for r in records if not all(torch.isfinite(torch.tensor(v)) for v in r.metrics.values())]
+        with pytest.raises(DivergedError, match=rf"^step {bad[0]}: train/loss, train/base_loss.* not finite"):
+            check_finite(records)
+
+    def test_finite_steps_pass(self, make_trainer: MakeTrainer, train: Train) -> None:
+        check_finite(train(make_trainer(PRETRAINING), 3))
+
+    def test_a_term_that_is_only_watched_may_be_anything(self) -> None:
+        base = {"train/loss": 1.0, "train/base_loss": 1.0, "train/criterion": 0.0, "train/criterion/x": float("nan")}
+        check_finite([StepRecord(1, base)])
+
+    def test_weights_that_blow_up_in_the_last_step_are_noticed(self, make_trainer: MakeTrainer, train: Train) -> None:
+        trainer = make_trainer(changed(PRETRAINING, epochs=1))
+        train(trainer, 9)
+        for group in trainer.optimizer.param_groups:
+            group["weight_decay"] = float("inf")
+        with pytest.raises(DivergedError, match=r"after the last step .* weights are not finite"):
+            train(trainer)
+
+
+def test_bfloat16_runs_here_and_keeps_its_weights_in_float32(make_trainer: MakeTrainer, train: Train) -> None:
+    training = changed(CONTINUATION, numerics__dtype="bfloat16")
+    trainer = make_trainer(training)
+    records = train(trainer)
+    check_finite(records)
+    assert {value.dtype for value in trainer.network.parameters()} == {torch.float32}
+    exact = train(make_trainer(CONTINUATION))
+    assert metrics(records) != metrics(exact)
+    assert records[0].metrics["train/loss"] == pytest.approx(exact[0].metrics["train/loss"], abs=0.05)
+
+
+def test_initial_weights_are_a_function_of_the_base_seed(make_trainer: MakeTrainer) -> None:
+    torch.manual_seed(0)
+    first, same, other = (
+        make_trainer(t).network.state_dict() for t in (PRETRAINING, CONTINUATION, changed(PRETRAINING, seeds__base=2))
+    )
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_tuning_and_confirming_train_alike() -> None:
+    plan = tiny_plan()
+    tune, confirm = (continuation(plan, phase=phase) for phase in (Phase.TUNE, Phase.CONFIRM))
+    assert tune.training == confirm.training and tune.labels != confirm.labels
