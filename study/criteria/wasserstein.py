@@ -24,7 +24,7 @@ class Wasserstein(Criterion):
               = weight · √( ‖μ‖² + Σ_d (σ_d - 1/√D)² ),    σ_d = √(eigenvalue d of Σ)
 
     μ and Σ (divided by the number of rows) are those of the embeddings of all views together. The term lies in
-    [0, √2]; 1.41 means that all embeddings are equal. The second form cannot become negative by rounding. σ_d are
+    [0, √2]; √2 means that all embeddings are equal. The second form cannot become negative by rounding. σ_d are
     singular values of the centred embeddings: their gradient is bounded at any rank, where that of Σ^{1/2} is
     infinite, and in float32 they are exact to 1e-7 of the largest, where roots of eigenvalues are to 3e-4.
 
