@@ -52,21 +52,24 @@ class Criterion(ABC):
     Attributes:
         search_space: the fields a search tunes unless the sweep file says otherwise.
         components: what an ablation can drop: component name → the field values that switch it off.
+        min_views: how many views it needs; 2 when it compares views.
     """
 
     search_space: ClassVar[Mapping[str, FloatRange]] = {}
     components: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    min_views: ClassVar[int] = 1
 
     def __call__(self, views: Views) -> CriterionResult:
         """Compute the criterion of (views, batch, dim) projections.
 
         Raises:
-            ValueError: the projections have another number of dimensions, or fewer than two rows.
+            ValueError: the projections have another number of dimensions, fewer than two rows or too few views.
         """
         z = views.projections
-        if z.ndim != 3 or z.shape[1] < 2:
+        if z.ndim != 3 or z.shape[0] < self.min_views or z.shape[1] < 2:
+            needed = "views" if self.min_views == 1 else f"views >= {self.min_views}"
             raise ValueError(
-                f"{type(self).__name__} needs projections of shape (views, batch >= 2, dim), got {tuple(z.shape)}"
+                f"{type(self).__name__} needs projections of shape ({needed}, batch >= 2, dim), got {tuple(z.shape)}"
             )
         with torch.autocast(z.device.type, enabled=False):
             return self.compute(Views(z.double() if z.dtype == torch.float64 else z.float()))

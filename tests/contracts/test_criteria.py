@@ -11,6 +11,11 @@ from torch import Tensor
 
 from study import registry
 from study.criteria.base import Criterion, Views
+from study.errors import DivergedError
+
+_DEGENERATE = (
+    "constant", "duplicated rows", "equal views", "zero dimension", "zero rows", "huge", "saturated", "ties", "rank 1",
+)  # fmt: skip
 
 pytestmark = pytest.mark.parametrize("name", registry.names("criteria"))
 
@@ -34,12 +39,13 @@ def _gradient(criterion: Criterion, z: Tensor) -> Tensor:
     return gradient
 
 
-@pytest.mark.parametrize("shape", [(2, 60, 8), (2, 8, 60), (1, 2, 3), (4, 5, 5)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 60, 8), (2, 8, 60), (1, 2, 3), (2, 2, 3), (4, 5, 5)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_total_and_terms_are_finite_scalars_of_the_input_type(
     name: str, shape: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
-    result = _make(name)(Views(_projections(*shape, dtype=dtype)))
+    criterion = _make(name)
+    result = criterion(Views(_projections(max(shape[0], criterion.min_views), *shape[1:], dtype=dtype)))
     for label, value in {"total": result.total, **result.terms}.items():
         assert (value.shape, value.dtype) == ((), dtype), label
         assert math.isfinite(value), label
@@ -52,6 +58,33 @@ def test_order_of_the_batch_does_not_matter(name: str) -> None:
     plain, shuffled = (_make(name)(Views(x)).total for x in (z, z[:, order]))
     torch.testing.assert_close(plain, shuffled, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(_gradient(_make(name), z)[:, order], _gradient(_make(name), z[:, order]))
+
+
+def test_order_of_the_views_does_not_matter(name: str) -> None:
+    z = _projections(3, 20, 6)
+    plain, flipped = (_make(name)(Views(x)).total for x in (z, z.flip(0)))
+    torch.testing.assert_close(plain, flipped, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(2, 30, 6), (2, 6, 30)], ids=str)
+def test_gradient_is_the_slope_of_the_total(name: str, shape: tuple[int, int, int]) -> None:
+    criterion, z = _make(name), _projections(*shape)
+    direction = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    gradient, step = _gradient(criterion, z), 1e-6
+    ahead, behind = (criterion(Views(z + sign * step * direction)).total for sign in (1, -1))
+    slope = float((gradient * direction).sum())
+    assert float(ahead - behind) / (2 * step) == pytest.approx(slope, rel=1e-5, abs=1e-6 * float(gradient.norm()))
+
+
+def test_calls_repeat_and_leave_the_random_state_alone(name: str) -> None:
+    z, state = _projections(2, 30, 6), torch.get_rng_state()
+    first = _make(name)(Views(z))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.randn(1)
+    second = _make(name)(Views(z))
+    assert torch.equal(first.total, second.total)
+    assert first.terms == second.terms
+    assert torch.equal(_gradient(_make(name), z), _gradient(_make(name), z))
 
 
 def test_gradient_reaches_every_projection(name: str) -> None:
@@ -75,27 +108,60 @@ def test_half_precision_projections_are_raised_to_single(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("kind", ["constant", "duplicated rows", "equal views", "zero dimension", "huge"])
-def test_degenerate_batches_stay_finite(name: str, kind: str, dtype: torch.dtype) -> None:
-    z = _projections(2, 24, 6, dtype=dtype)
+@pytest.mark.parametrize("shape", [(2, 24, 6), (2, 6, 24)], ids=str)
+@pytest.mark.parametrize("kind", _DEGENERATE)
+def test_degenerate_batches_stay_finite(name: str, kind: str, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    z = _projections(*shape, dtype=dtype)
     if kind == "constant":
         z = torch.ones_like(z)
     elif kind == "duplicated rows":
-        z[:, 12:] = z[:, :12]
+        half = shape[1] // 2
+        z[:, half:] = z[:, :half]
     elif kind == "equal views":
         z[1] = z[0]
     elif kind == "zero dimension":
         z[..., 0] = 0
+    elif kind == "zero rows":
+        z[:, :2] = 0
+    elif kind == "saturated":
+        z = z.sign() * 50
+    elif kind == "ties":
+        z = z.round()
+    elif kind == "rank 1":
+        z = z[..., :1] * torch.linspace(-1, 1, shape[2], dtype=dtype)
     else:
         z *= 1e4
     assert math.isfinite(_make(name)(Views(z)).total)
     assert bool(_gradient(_make(name), z).isfinite().all())
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 4), (10, 4)], ids=str)
+def test_projections_that_are_not_finite_never_pass_unnoticed(name: str) -> None:
+    """They give an error that names a term, or a total that is not finite either, which ends the training."""
+    z = _projections(2, 30, 6)
+    terms = _make(name)(Views(z)).terms
+    z[0, 3, 2] = math.nan
+    try:
+        total = _make(name)(Views(z)).total
+    except DivergedError as error:
+        is_noticed = str(error).partition(":")[0] in terms
+    else:
+        is_noticed = not math.isfinite(total)
+    assert is_noticed is bool(terms)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4), (2, 0, 4), (0, 5, 4), (10, 4)], ids=str)
 def test_other_shapes_are_refused(name: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"needs projections of shape \(views, batch >= 2, dim\), got"):
+    with pytest.raises(ValueError, match=r"needs projections of shape \(views( >= 2)?, batch >= 2, dim\), got"):
         _make(name)(Views(torch.zeros(shape)))
+
+
+def test_too_few_views_are_refused(name: str) -> None:
+    criterion = _make(name)
+    if criterion.min_views > 1:
+        with pytest.raises(ValueError, match=rf"\(views >= {criterion.min_views}, batch >= 2, dim\), got \(1, 5, 4\)"):
+            criterion(Views(torch.zeros(1, 5, 4)))
+    else:
+        assert math.isfinite(criterion(Views(_projections(1, 5, 4))).total)
 
 
 def test_settings_are_a_frozen_dataclass(name: str) -> None:

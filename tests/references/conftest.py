@@ -1,15 +1,20 @@
-"""Synthetic projections with known defects, N = 512 rows and D = 128 dimensions."""
+"""What several reference tests need: projections with known defects, and the comparison with a transcription."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from study.criteria.base import Criterion, Views
+
 _N, _D = 512, 128
+Array = NDArray[np.float64]
+Compare = Callable[[Criterion, Callable[[Array], float], Array], None]
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +41,28 @@ def defects() -> Mapping[str, Tensor]:
         "100 tight clusters": clusters + 0.05 * normal,
     }
     return {name: torch.from_numpy(z)[None] for name, z in made.items()}
+
+
+@pytest.fixture(scope="session")
+def compare() -> Compare:
+    """Assert that the total of a criterion and its gradient are those of a function of a NumPy array.
+
+    The gradient is compared with central differences, along three random directions and at three coordinates.
+    """
+
+    def compare(criterion: Criterion, reference: Callable[[Array], float], z: Array) -> None:
+        projections = torch.tensor(z, requires_grad=True)
+        total = criterion(Views(projections)).total
+        total.backward()  # type: ignore[no-untyped-call]
+        assert float(total.detach()) == pytest.approx(reference(z), rel=1e-11, abs=1e-13)
+        assert projections.grad is not None
+        gradient = projections.grad.numpy()
+        rng = np.random.default_rng(7)
+        units = np.eye(z.size)[rng.choice(z.size, 3, replace=False)]
+        step = 1e-5
+        for direction in (*rng.standard_normal((3, *z.shape)), *units.reshape(3, *z.shape)):
+            ahead, behind = (reference(z + sign * step * direction) for sign in (1, -1))
+            expected, scale = (ahead - behind) / (2 * step), np.linalg.norm(gradient)
+            assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-6, abs=1e-7 * scale)
+
+    return compare

@@ -1,4 +1,4 @@
-"""W processes equal one: values and parameter gradients, with another number of other rows on every rank.
+"""W processes equal one for every criterion: values and parameter gradients, with unequal shards of unlike rows.
 
 Run as a program, this file is one rank of the process groups.
 """
@@ -15,12 +15,11 @@ import pytest
 import torch
 from torch import Tensor, distributed, nn
 
+from study import registry
 from study.criteria.base import Views
-from study.criteria.e2mc import E2MC
-from study.criteria.mmcr import MMCR
-from study.criteria.uniformity import Uniformity
 from study.tensors.gather import gather_rows
 
+_CRITERIA = registry.names("criteria")
 _SHARDS = {2: (11, 5), 3: (5, 9, 2)}
 
 
@@ -35,14 +34,19 @@ def _batch() -> Tensor:
     return rows * torch.linspace(0.2, 3, 16)[:, None] + torch.linspace(-1, 2, 16)[:, None]
 
 
-def _loss(projections: Tensor) -> Tensor:
-    views = Views(projections)
-    criteria = (E2MC(entropy_weight=0.7, covariance_weight=3.0), Uniformity(), MMCR(weight=0.5))
-    return torch.stack([criterion(views).total for criterion in criteria]).sum()
+def _evaluate(network: nn.Module, projections: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Criterion → its total and all parameter gradients in one vector; a tiny common loss gives `none` gradients."""
+    parameters = list(network.parameters())
+    results = {}
+    for name in _CRITERIA:
+        total = registry.component("criteria", name)()(Views(projections)).total
+        gradients = torch.autograd.grad(total + 1e-9 * projections.sum(), parameters, retain_graph=True)
+        results[name] = (total.detach(), torch.cat([gradient.flatten() for gradient in gradients]))
+    return results
 
 
 def _run_rank(rank: int, world_size: int, folder: Path) -> None:
-    """Save loss and parameter gradients, averaged over ranks as DistributedDataParallel does."""
+    """Save totals and parameter gradients, averaged over ranks as DistributedDataParallel does."""
     distributed.init_process_group(
         "gloo",
         f"file://{folder}/store-{world_size}",
@@ -53,14 +57,11 @@ def _run_rank(rank: int, world_size: int, folder: Path) -> None:
     network = _network()
     own = torch.split(_batch(), list(_SHARDS[world_size]), dim=1)[rank]
     projections = gather_rows(network(own), dim=1)
-    loss = _loss(projections)
-    loss.backward()  # type: ignore[no-untyped-call]
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    for gradient in gradients:
+    results = _evaluate(network, projections)
+    for _, gradient in results.values():
         distributed.all_reduce(gradient)
-        gradient /= world_size
-    saved = {"projections": projections.detach(), "loss": loss.detach(), "gradients": gradients}
-    torch.save(saved, folder / f"{rank}-of-{world_size}.pt")
+        gradient.div_(world_size)
+    torch.save({"projections": projections.detach(), "results": results}, folder / f"{rank}-of-{world_size}.pt")
     distributed.destroy_process_group()
 
 
@@ -83,18 +84,31 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("world_size", sorted(_SHARDS))
-def test_ranks_with_unequal_shards_equal_one_process(world_size: int, results: Path) -> None:
+@pytest.fixture(scope="module")
+def expected() -> dict[str, tuple[Tensor, Tensor]]:
+    """What one process computes."""
     network = _network()
-    projections = network(_batch())
-    loss = _loss(projections)
-    loss.backward()  # type: ignore[no-untyped-call]
+    return _evaluate(network, network(_batch()))
+
+
+@pytest.mark.parametrize("world_size", sorted(_SHARDS))
+def test_every_rank_sees_the_whole_batch(world_size: int, results: Path) -> None:
+    projections = _network()(_batch()).detach()
     for rank in range(world_size):
         saved = torch.load(results / f"{rank}-of-{world_size}.pt")
-        torch.testing.assert_close(saved["projections"], projections.detach(), rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(saved["loss"], loss.detach(), rtol=1e-9, atol=1e-9)
-        for gradient, parameter in zip(saved["gradients"], network.parameters(), strict=True):
-            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(saved["projections"], projections, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", _CRITERIA)
+@pytest.mark.parametrize("world_size", sorted(_SHARDS))
+def test_ranks_with_unequal_shards_equal_one_process(
+    world_size: int, name: str, results: Path, expected: dict[str, tuple[Tensor, Tensor]]
+) -> None:
+    total, gradient = expected[name]
+    for rank in range(world_size):
+        saved_total, saved_gradient = torch.load(results / f"{rank}-of-{world_size}.pt")["results"][name]
+        assert abs(saved_total - total) <= 1e-9 * abs(total)
+        assert torch.linalg.norm(saved_gradient - gradient) <= 1e-9 * torch.linalg.norm(gradient)
 
 
 def test_without_a_process_group_it_is_the_identity() -> None:
