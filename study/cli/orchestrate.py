@@ -66,7 +66,7 @@ def orchestrate(plan: Plan, text: str, home: HomePaths, site: Site, console: Con
             if not was_stopped:
                 board.say("Writing tables and figures")
                 summary = _summary(home, plan.study)
-                if not progress.count(RunStatus.FAILED):
+                if not progress.failures():
                     record = {"text": text, "overrides": list(args.overrides), "summary": summary, "t": time.time()}
                     write_json(study.finished, record)
                 board.say("Publishing to MLflow")
@@ -129,16 +129,16 @@ def _here(program: str) -> str:
 
 
 def _complain_of_failures(progress: Progress, study: StudyPaths) -> int:
-    home, num_failed = HomePaths(study.root.parent), 0
-    for spec, phase, view in progress.runs.values():
-        if view.status is RunStatus.FAILED:
-            num_failed += 1
-            attempts = home.run_of(study.root.name, spec.run_id, phase).existing_attempts()
-            log = f"; its log: {attempts[-1].stderr}" if attempts else ""
-            print(f"failed: {spec.run_id}: {view.failure}{log}", file=sys.stderr)
-    if num_failed:
-        print(f"{num_failed} runs failed. Start the same command again to try them once more.", file=sys.stderr)
-    return SOME_FAILED if num_failed else FINISHED
+    home, failures = HomePaths(study.root.parent), progress.failures()
+    for spec, phase, view in failures.values():
+        attempts = home.run_of(study.root.name, spec.run_id, phase).existing_attempts()
+        log = f"; its log: {attempts[-1].stderr}" if attempts else ""
+        print(f"failed: {spec.run_id}: {view.failure}{log}", file=sys.stderr)
+    if any(view.status is RunStatus.FAILED for _, _, view in failures.values()):
+        print(f"{len(failures)} runs failed. Start the same command again to try them once more.", file=sys.stderr)
+    elif failures:
+        print(f"{len(failures)} bases cannot be trained like this; change `base` and the name.", file=sys.stderr)
+    return SOME_FAILED if failures else FINISHED
 
 
 def _interrupted(progress: Progress) -> int:

@@ -66,7 +66,7 @@ class LocalExecutor(Executor):
         if attempt.claim is not None:
             return claimant_lives(attempt)
         process, _ = self._processes.get((str(attempt.job.get("run_id")), attempt.number), (None, None))
-        return process.is_alive() if process is not None else intender_lives(attempt)
+        return (process is not None and process.is_alive()) or intender_lives(attempt)
 
     def stop(self, attempt: AttemptState) -> None:
         """Send SIGTERM, which the worker takes as: save and leave."""

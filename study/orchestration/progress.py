@@ -24,6 +24,14 @@ class Progress:
     trials: Mapping[str, list[Trial]]
     is_stopping: bool = False
 
+    def failures(self) -> Mapping[str, tuple[RunSpec, Phase, RunView]]:
+        """Runs without which the study has no result: those that failed, and bases that nobody can continue."""
+        return {
+            run_id: (spec, phase, view)
+            for run_id, (spec, phase, view) in self.runs.items()
+            if view.status is RunStatus.FAILED or (view.status is RunStatus.INFEASIBLE and phase is Phase.PREPARE)
+        }
+
     def count(self, status: RunStatus) -> int:
         """How many known runs have this status."""
         return sum(view.status is status for _, _, view in self.runs.values())

@@ -45,6 +45,25 @@ class _Loader(yaml.SafeLoader):
         node.value = kept
         return node
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Resolve `<<`: own keys go before merged ones, and earlier mappings of a list before later ones.
+
+        Not left to PyYAML, whose 6.0.4 lets a mapping that is merged itself lose the keys that it overrides.
+        """
+        own, merged = {}, {}
+        for key, value in node.value:
+            if key.tag != f"{_PREFIX}merge":
+                own[key.tag, str(key.value)] = (key, value)
+                continue
+            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(source, yaml.MappingNode):
+                    message = f"<< merges mappings, but got {shown(source.value)}"
+                    raise yaml.constructor.ConstructorError(None, None, message, source.start_mark)
+                self.flatten_mapping(source)
+                for pair in source.value:
+                    merged.setdefault((pair[0].tag, str(pair[0].value)), pair)
+        node.value = list({**merged, **own}.values())
+
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)

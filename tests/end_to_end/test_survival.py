@@ -177,6 +177,40 @@ def test_stop_command(sweep: MakeSweep, finished: tuple[Sweep, Command], tmp_pat
     assert study.manage("stop").output == "Nobody orchestrates stopped; no surviving runs were asked to stop.\n"
 
 
+def test_bases_are_stopped_like_any_run(sweep: MakeSweep) -> None:
+    """At the first submission, when the fork server is still importing; and by command once nobody orchestrates."""
+    study = sweep("base.epochs=200")
+    first = study.start("--slots", "2")
+    wait_for(lambda: study.home.bases.is_dir() and list(study.home.bases.rglob("job.json")), "a submission")
+    first.press_ctrl_c()
+    assert first.wait() == 130, first.output
+    assert "nothing is lost" in first.output
+    for attempt in study.attempts():
+        last = [event["event"] for event in events_of(attempt)][-1:]
+        assert last == ["stopped"] or not attempt.claim.exists(), "no process may be left alone"
+
+    second = study.start("--slots", "2")
+    survivors = study.wait_until_claimed(2)
+    second.kill()
+    second.wait()
+    assert study.manage("stop").output == "Nobody orchestrates tiny; 2 surviving runs were asked to stop.\n"
+    study.wait_until_quiet()
+    for attempt in survivors:
+        assert events_of(attempt)[-1]["event"] == "stopped" and attempt.checkpoint.exists()
+
+
+@pytest.mark.slow
+def test_two_studies_at_once_share_their_bases(sweep: MakeSweep, finished: tuple[Sweep, Command]) -> None:
+    studies = [sweep("study=one"), sweep("study=two")]
+    commands = [study.start("--slots", "1") for study in studies]
+    for study, command in zip(studies, commands, strict=True):
+        assert command.wait() == 0, command.output
+        check_complete(study)
+        again = weights(study)
+        assert all(again[run] == sha256 for run, sha256 in weights(finished[0]).items() if run in again)
+    assert set(num_attempts(studies[0]).values()) == set(num_attempts(studies[1]).values()) == {1}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_again_and_again(sweep: MakeSweep, finished: tuple[Sweep, Command], seed: int) -> None:
@@ -199,3 +233,12 @@ def test_killed_again_and_again(sweep: MakeSweep, finished: tuple[Sweep, Command
     check_complete(study)
     assert weights(study) == weights(finished[0])
     assert tables(study) == tables(finished[0])
+
+
+def test_a_base_that_diverges_is_no_finished_study(sweep: MakeSweep) -> None:
+    study = sweep("base.optimizer.lr=1.0e+30")
+    command = study.start()
+    assert command.wait() == 3
+    assert command.output.count("diverged: step ") >= 3
+    assert "3 bases cannot be trained like this" in command.output
+    assert not study.study.finished.exists() and not list(study.study.existing_runs())

@@ -96,7 +96,9 @@ class Sweep:
             "STUDY_DATA": str(data_folder()),
             "STUDY_HOME": str(self.home_root),
         }
-        self._commands.append(Command(arguments, self.folder / f"output-{len(self._commands)}.txt", environment))
+        self._commands.append(
+            Command(arguments, self.folder / f"{self.study.root.name}-{len(self._commands)}.txt", environment)
+        )
         return self._commands[-1]
 
     def runs(self) -> list[RunPaths]:

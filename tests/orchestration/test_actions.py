@@ -184,7 +184,7 @@ class TestSubmit:
         changed = replace(spec, training={**spec.training, "batch_size": 25})
         with pytest.raises(HomeError) as caught:
             submit(home, changed, Nowhere())
-        assert "-batch_size = 50" in str(caught.value) and "+batch_size = 25" in str(caught.value)
+        assert "-training.batch_size = 50" in str(caught.value) and "+training.batch_size = 25" in str(caught.value)
         assert len(attempt.run.existing_attempts()) == 1
 
     def test_labels_may_differ(self, home: HomePaths) -> None:

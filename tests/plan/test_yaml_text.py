@@ -67,12 +67,19 @@ def test_merge_keys_may_be_overridden():
     assert not problems
 
 
+def test_of_several_merged_mappings_the_first_counts():
+    data, problems = read("x: &x {weight: 1}\ny: &y {weight: 2, kernel_scale: 3}\nz: {<<: [*x, *y]}\n")
+    assert data["z"] == {"weight": 1, "kernel_scale": 3}
+    assert not problems
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
         ("a: [1,", ("file.yaml: 1 problem", "line 1, column 7", "not readable as YAML")),
         ("a:\n\tb: 1", ("line 2, column 1", r"'\t'", "indent with spaces")),
         ("a: 1\n---\nb: 2", ("line 2", "another document")),
+        ("a: {<<: [{b: 1}, c]}", ("line 1, column 18", "<< merges mappings, but got 'c'")),
         ("", ("mapping", "is empty", "sweeps/ablation.yaml")),
         ("# only a comment\n", ("is empty",)),
         ("- a\n- b", ("mapping of keys to values", "['a', 'b']")),
@@ -82,7 +89,7 @@ def test_merge_keys_may_be_overridden():
         ("a: &a {b: *a}", ("recursive",)),
         ("[" * 600, ("nested too deeply",)),
         ("? [a]\n: 1", ("line 1", "unhashable")),
-        ("<<: 5", ("merging",)),
+        ("<<: 5", ("<< merges mappings, but got '5'",)),
         ("a: !!int five", ("'five' is no int",)),
         ("a: !!bool five", ("'five' is no bool",)),
         ("a: *unknown", ("undefined alias 'unknown'",)),
