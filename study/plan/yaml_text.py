@@ -50,7 +50,8 @@ class _Loader(yaml.SafeLoader):
 
         Not left to PyYAML, whose 6.0.4 lets a mapping that is merged itself lose the keys that it overrides.
         """
-        own, merged = {}, {}
+        own: dict[tuple[str, str], tuple[yaml.Node, yaml.Node]] = {}
+        merged: dict[tuple[str, str], tuple[yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
             if key.tag != f"{_PREFIX}merge":
                 own[key.tag, str(key.value)] = (key, value)

@@ -64,7 +64,11 @@ def test_several_rules_of_ablation():
 @pytest.mark.parametrize(
     ("change", "path", "message"),
     [
-        ({"arms__e2mc": {}}, "arms.e2mc", f"needs a criterion ({', '.join(registry.names('criteria'))}), or continue: false"),
+        (
+            {"arms__e2mc": {}},
+            "arms.e2mc",
+            f"needs a criterion ({', '.join(registry.names('criteria'))}), or continue: false",
+        ),
         ({"arms__e2mc": {"criterium": "e2mc"}}, "arms.e2mc", "Is 'criterion' meant by 'criterium'?"),
         ({"arms__e2mc__criterion": 5}, "arms.e2mc.criterion", "must be text"),
         ({"arms__e2mc__map": "norml"}, "arms.e2mc.map", "must be 'normal' or 'sigmoid', but got 'norml'"),

@@ -25,7 +25,12 @@ def test_defaults_are_filled_in_and_lists_become_tuples_again():
 @pytest.mark.parametrize(
     ("name", "given", "path", "message"),
     [
-        ("e2mx", {}, "here", f"no 'e2mx' in study/criteria/. Did you mean 'e2mc'? Known: {', '.join(names('criteria'))}."),
+        (
+            "e2mx",
+            {},
+            "here",
+            f"no 'e2mx' in study/criteria/. Did you mean 'e2mc'? Known: {', '.join(names('criteria'))}.",
+        ),
         ("../errors", {}, "here", "no '../errors' in study/criteria/."),
         ("base", {}, "here", "no 'base' in study/criteria/."),
         ("e2mc", {"weight": 1.0}, "here.weight", "e2mc has no field 'weight'."),
