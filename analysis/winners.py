@@ -64,7 +64,9 @@ def has_parameters(training: Mapping[str, Any], params: Mapping[str, float]) -> 
 def tunable_values(training: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted name → value of a run's criterion and recipe, named as a search names them."""
     recipe = {name: training[name] for name in ("epochs", "batch_size", "optimizer") if name in training}
-    return {**_flat("criterion", training["criterion"]["params"]), **_flat("continuation", recipe)}
+    criterion = training["criterion"]
+    strength = {"strength": criterion["strength"]}
+    return {**_flat("criterion", criterion["params"]), **strength, **_flat("continuation", recipe)}
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,22 @@ import torch
 from torch import Tensor
 
 
+NUM_FULL_VIEWS = 2
+
+
 class Augmentation(ABC):
-    """Base of all augmentations; subclasses are frozen dataclasses whose fields are their configuration."""
+    """Base of all augmentations; subclasses are frozen dataclasses whose fields are their configuration.
+
+    Attributes:
+        num_views: how many views of an image a step sees: two full-size ones, then local ones.
+    """
+
+    num_views: int = NUM_FULL_VIEWS
 
     @abstractmethod
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Map uint8 images (batch, channels, height, width) to a float32 view of the same shape, normalised.
+    def __call__(self, images: Tensor, generator: torch.Generator, view: int = 0) -> Tensor:
+        """Map uint8 images (batch, channels, height, width) to a float32 view, normalised.
 
-        All random numbers come from `generator` (on the CPU, so that every device sees the same augmentation).
+        Views 0 and 1 have the shape of the images, later ones are smaller. All random numbers come from `generator`
+        (on the CPU, so that every device sees the same augmentation).
         """

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from study.augmentations.base import Augmentation
+from study.augmentations.base import NUM_FULL_VIEWS, Augmentation
 from study.tensors.images import normalise
 
 
@@ -30,9 +30,13 @@ class SmallImages(Augmentation):
         noise_sd: largest standard deviation of Gaussian noise; each image's own is uniform in [0, noise_sd].
         erase_pixels: smallest and largest side of the erased (black) rectangle; at most the image's side.
         erase_probability: of erasing.
+        num_local_views: small views after the two full-size ones ("multi-crop", Caron et al. 2020,
+            https://arxiv.org/abs/2006.09882, §3.2).
+        local_size: side of the local views, in pixels.
+        local_area: `crop_area` of the local views.
 
     Raises:
-        ValueError: a range is empty or out of bounds, or a probability is not in [0, 1].
+        ValueError: a range is empty or out of bounds, a probability is not in [0, 1], or a number is too small.
     """
 
     crop_area: tuple[float, float] = (0.3, 1.0)
@@ -44,13 +48,21 @@ class SmallImages(Augmentation):
     noise_sd: float = 0.1
     erase_pixels: tuple[int, int] = (4, 10)
     erase_probability: float = 0.3
+    num_local_views: int = 0
+    local_size: int = 16
+    local_area: tuple[float, float] = (0.05, 0.3)
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "blur", "erase"):
             if not 0 <= (probability := getattr(self, f"{name}_probability")) <= 1:
                 raise ValueError(f"{name}_probability must lie in [0, 1], but got {probability:g}")
-        if not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
-            raise ValueError(f"0 < low <= high <= 1 must hold, but got crop_area={self.crop_area}")
+        for name in ("crop_area", "local_area"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= 1:
+                raise ValueError(f"0 < low <= high <= 1 must hold, but got {name}={low, high}")
+        for name, least in (("num_local_views", 0), ("local_size", 4)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, but got {name}={getattr(self, name)}")
         for name in ("crop_ratio", "erase_pixels"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
@@ -60,28 +72,36 @@ class SmallImages(Augmentation):
         if not 0 <= self.noise_sd < math.inf:
             raise ValueError(f"noise_sd must be finite and >= 0, but got {self.noise_sd:g}")
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    @property
+    def num_views(self) -> int:  # type: ignore[override]  # follows from the local ones
+        """Two full-size views and the local ones."""
+        return NUM_FULL_VIEWS + self.num_local_views
+
+    def __call__(self, images: Tensor, generator: torch.Generator, view: int = 0) -> Tensor:
         """Draw one view of each image.
 
         Args:
             images: uint8, shape (batch, channels, height, width), on any device.
             generator: on the CPU, so that all devices see the same numbers; it advances by the shape alone.
+            view: which one; those from 2 on are local.
 
         Returns:
-            float32, same shape and device, in [-1, 1].
+            float32, in [-1, 1], on the same device; of the same shape, or local_size × local_size.
         """
+        is_local = view >= NUM_FULL_VIEWS
+        size = (self.local_size, self.local_size) if is_local else tuple(images.shape[-2:])
         uniform = torch.rand(15, len(images), generator=generator)
-        noise = torch.randn(images.shape, generator=generator).to(images.device)
+        noise = torch.randn(*images.shape[:2], *size, generator=generator).to(images.device)
         x = images.float() / 255
-        x = self._crop_and_flip(x, uniform[0:5])
+        x = self._crop_and_flip(x, uniform[0:5], self.local_area if is_local else self.crop_area, size)
         x = self._jitter(x, uniform[5:8])
         x = self._blur(x, uniform[8])
         x = (x + noise * (self.noise_sd * uniform[9]).to(x.device)[:, None, None, None]).clamp_(0, 1)
         x = self._erase(x, uniform[10:15])
         return normalise(x)
 
-    def _crop_and_flip(self, x: Tensor, uniform: Tensor) -> Tensor:
-        area = _between(uniform[0], *self.crop_area)
+    def _crop_and_flip(self, x: Tensor, uniform: Tensor, areas: tuple[float, float], size: tuple[int, ...]) -> Tensor:
+        area = _between(uniform[0], *areas)
         ratio = _between(uniform[1], *map(math.log, self.crop_ratio)).exp()
         width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
         affine = torch.zeros(len(x), 2, 3)
@@ -89,7 +109,7 @@ class SmallImages(Augmentation):
         affine[:, 1, 1] = height
         affine[:, 0, 2] = (2 * uniform[3] - 1) * (1 - width)
         affine[:, 1, 2] = (2 * uniform[4] - 1) * (1 - height)
-        grid = functional.affine_grid(affine.to(x.device), list(x.shape), align_corners=False)
+        grid = functional.affine_grid(affine.to(x.device), [*x.shape[:2], *size], align_corners=False)
         view: Tensor = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
         return view
 

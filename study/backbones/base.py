@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import nn
 
@@ -12,9 +13,11 @@ class Backbone(ABC):
 
     Attributes:
         representation_dim: width of the encoder's output.
+        accepts_any_size: whether the encoder also takes images smaller than those it was built for.
     """
 
     representation_dim: int
+    accepts_any_size: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, num_channels: int, image_size: int) -> nn.Module:

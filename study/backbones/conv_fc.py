@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -24,6 +25,8 @@ class ConvFC(Backbone):
 
     widths: tuple[int, ...] = (32, 64, 128)
     representation_dim: int = 128
+
+    accepts_any_size: ClassVar[bool] = False  # the fully connected layer fixes the size
 
     def __post_init__(self) -> None:
         require_widths(self.widths)

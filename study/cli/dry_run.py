@@ -43,7 +43,9 @@ def _describe_arm(arm: Arm, plan: Plan) -> str:
         return "not continued"
     what = "continued without add-on" if arm.criterion.name == "none" else arm.criterion.name
     if arm.parent:
-        what = f"{arm.parent} without {', '.join(arm.dropped)} (generated)"
+        changes = [f"without {', '.join(arm.dropped)}"] if arm.dropped else []
+        changes += [f"with {name} = {value}" for name, value in arm.swapped.items()]
+        what = f"{arm.parent} {', '.join(changes)} (generated)"
     if arm.inherits:
         return f"{what}; parameters of {arm.parent}'s winner"
     ranges = [f"{name.rpartition('.')[2]} in [{r.low:g}, {r.high:g}]" for name, r in arm.space.items()]

@@ -52,11 +52,13 @@ class Criterion(ABC):
     Attributes:
         search_space: the fields a search tunes unless the sweep file says otherwise.
         components: what an ablation can drop: component name → the field values that switch it off.
+        presets: named sets of field values, for a sweep file's `preset: <name>`.
         min_views: how many views it needs; 2 when it compares views.
     """
 
     search_space: ClassVar[Mapping[str, FloatRange]] = {}
     components: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     min_views: ClassVar[int] = 1
 
     def __call__(self, views: Views) -> CriterionResult:

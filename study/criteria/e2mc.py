@@ -15,8 +15,15 @@ from study.criteria.base import Criterion, CriterionResult, Views
 from study.plan.space import FloatRange
 from study.tensors.covariance import off_diagonal_covariance
 from study.tensors.spacings import default_spacing, spacing_entropy
+from study.tensors.streams import stream
 
 Map = Literal["normal", "sigmoid"]
+Spacing = Literal["sqrt"] | int | tuple[int, ...]
+BiasCorrection = Literal["none", "digamma"]
+Samples = Literal["each", "first", "pooled"]
+
+_VARIANCE_FLOOR = 1e-5  # of `standardise`, as in batch normalisation
+_FLOAT32_EPSILON = 2.0**-23  # `torch.finfo(torch.float32).eps`
 
 
 @dataclass(frozen=True)
@@ -26,20 +33,32 @@ class E2MC(Criterion):
         total = covariance_weight · Σ_v R(U_v) - entropy_weight · mean_v H(U_v),    U_v = map(view v)
 
     H is the mean over dimensions of the m-spacing entropy, in nats (0 = uniform, log ε = collapsed); R is the
-    sum of squared off-diagonal covariances divided by the number of dimensions. m = round(√N) and the
-    covariance use the actual number of rows N.
+    sum of squared off-diagonal covariances divided by the number of dimensions.
 
     Source: Chakraborty, LeCun, Rudner & Learned-Miller, "Improving Pre-trained Self-Supervised Embeddings
     Through Effective Entropy Maximization", AISTATS 2025, https://arxiv.org/abs/2411.15931, with the details
     of the authors' code (https://github.com/deepc94/e2mc, commit 875d8de): entropy is averaged over views
     and covariance is summed, ε is added to scaled spacings, projections are not standardised, and there is
-    no bias correction.
+    no bias correction. The defaults are that formula with the actual number of rows N; everything else is an
+    option. The presets `swav`, `vicreg` and `simsiam` are the authors' three trainers at their default weights
+    and batch of 512.
+
+    What it cannot see: more than pairwise linear dependence, and clusters of up to m tied points, which it even
+    prefers to uniform ones on a fixed batch. Several spacings at once see the latter.
 
     Attributes:
-        entropy_weight: ≥ 0; the authors' default for SwAV and VICReg is 10.
-        covariance_weight: ≥ 0; the authors' default for SwAV and VICReg is 1.
+        entropy_weight: ≥ 0; the authors' default is 10 for SwAV and VICReg, 1 for SimSiam.
+        covariance_weight: ≥ 0; the authors' default is 1 for SwAV and VICReg, 25 for SimSiam.
         map: from the line to (0, 1): `normal` (CDF; SwAV, SimSiam) or `sigmoid` (VICReg).
         epsilon: > 0, floor of the scaled spacings.
+        spacing: m: `sqrt` for round(√N), a number, or several numbers whose estimates are averaged.
+        bias_correction: `digamma` adds log m - ψ(m), so that values of different batch sizes are comparable.
+        nominal_batch_size: covariances divide by this minus 1, as the authors' code does with its configured
+            batch size; None: by N - 1.
+        standardise: bring every dimension to zero mean and unit variance over the batch before the map.
+        num_rotations: judge the marginals after so many random rotations of the projections, new in every step and
+            the same for all views and processes, and average; 0: the axes as they are. See `SIGReg` for the stream.
+        samples: `each` view on its own, the `first` alone, or all views `pooled` into one sample.
 
     Raises:
         ValueError: a field is out of its range.
@@ -49,6 +68,12 @@ class E2MC(Criterion):
     covariance_weight: float = 1.0
     map: Map = "normal"
     epsilon: float = 1e-7
+    spacing: Spacing = "sqrt"
+    bias_correction: BiasCorrection = "none"
+    nominal_batch_size: int | None = None
+    standardise: bool = False
+    num_rotations: int = 0
+    samples: Samples = "each"
 
     search_space: ClassVar[Mapping[str, FloatRange]] = {
         "entropy_weight": FloatRange(0.05, 5.0, log=True),
@@ -58,13 +83,29 @@ class E2MC(Criterion):
         "entropy": {"entropy_weight": 0.0},
         "covariance": {"covariance_weight": 0.0},
     }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "swav": {"epsilon": _FLOAT32_EPSILON, "nominal_batch_size": 512},
+        "vicreg": {"map": "sigmoid", "epsilon": 1e-7, "nominal_batch_size": 512},
+        "simsiam": {
+            "entropy_weight": 1.0, "covariance_weight": 25.0, "epsilon": _FLOAT32_EPSILON, "nominal_batch_size": 512,
+        },
+    }  # fmt: skip
 
     def __post_init__(self) -> None:
         require_weight("entropy_weight", self.entropy_weight)
         require_weight("covariance_weight", self.covariance_weight)
         require_positive("epsilon", self.epsilon)
-        if self.map not in get_args(Map):
-            raise ValueError(f"map must be one of {', '.join(get_args(Map))}, but got map={self.map!r}")
+        for name, kind in (("map", Map), ("bias_correction", BiasCorrection), ("samples", Samples)):
+            value = getattr(self, name)
+            if value not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, but got {name}={value!r}")
+        numbers = self.spacing if isinstance(self.spacing, tuple) else (self.spacing,)
+        if not numbers or (self.spacing != "sqrt" and not all(isinstance(m, int) and m >= 1 for m in numbers)):
+            raise ValueError(f"spacing must be sqrt, or whole numbers >= 1, but got spacing={self.spacing!r}")
+        if self.nominal_batch_size is not None and self.nominal_batch_size < 2:
+            raise ValueError(f"nominal_batch_size must be >= 2, but got nominal_batch_size={self.nominal_batch_size}")
+        if self.num_rotations < 0:
+            raise ValueError(f"num_rotations must be >= 0, but got num_rotations={self.num_rotations}")
 
     def compute(self, views: Views) -> CriterionResult:
         """Compute the criterion.
@@ -72,19 +113,46 @@ class E2MC(Criterion):
         Raises:
             ValueError: there are no more rows than the spacing m.
         """
-        hypercube = _to_unit_interval(views.projections, self.map)
+        hypercube = _to_unit_interval(self._rotated(self._sampled(views.projections)), self.map)
         return weighted_sum(
             views,
-            Term("entropy", -self.entropy_weight, lambda: _entropy(hypercube, self.epsilon)),
-            Term("covariance", self.covariance_weight, lambda: off_diagonal_covariance(hypercube).sum()),
+            Term("entropy", -self.entropy_weight, lambda: self._entropy(hypercube)),
+            Term("covariance", self.covariance_weight, lambda: self._covariance(hypercube)),
         )
+
+    def _sampled(self, z: Tensor) -> Tensor:
+        """The samples that are judged one by one, shape (samples, rows, dim)."""
+        if self.samples == "first":
+            z = z[:1]
+        elif self.samples == "pooled":
+            z = z.flatten(0, 1)[None]
+        if not self.standardise:
+            return z
+        variance, mean = torch.var_mean(z, dim=1, correction=0, keepdim=True)
+        return (z - mean) / (variance + _VARIANCE_FLOOR).sqrt()
+
+    def _rotated(self, z: Tensor) -> Tensor:
+        """Shape (rotations, samples, rows, dim)."""
+        if self.num_rotations == 0:
+            return z[None]
+        dim = z.shape[-1]
+        generator = stream("e2mc", torch.initial_seed())
+        drawn = torch.randn(self.num_rotations, dim, dim, dtype=torch.float64, generator=generator)
+        return z @ torch.linalg.qr(drawn).Q.to(z)[:, None]
+
+    def _entropy(self, hypercube: Tensor) -> Tensor:
+        """Mean over rotations, samples and dimensions."""
+        spacing = default_spacing(hypercube.shape[-2]) if self.spacing == "sqrt" else self.spacing
+        spacings = spacing if isinstance(spacing, tuple) else (int(spacing),)
+        corrects_bias = self.bias_correction == "digamma"
+        return spacing_entropy(hypercube.mT, spacings, self.epsilon, corrects_bias=corrects_bias).mean()
+
+    def _covariance(self, hypercube: Tensor) -> Tensor:
+        """Sum over samples, mean over rotations."""
+        divisor = None if self.nominal_batch_size is None else self.nominal_batch_size - 1
+        return off_diagonal_covariance(hypercube, divisor).sum(dim=1).mean()
 
 
 def _to_unit_interval(z: Tensor, name: Map) -> Tensor:
     """Map the line to (0, 1), elementwise."""
     return torch.sigmoid(z) if name == "sigmoid" else 0.5 * (1 + torch.erf(z / math.sqrt(2)))
-
-
-def _entropy(hypercube: Tensor, epsilon: float) -> Tensor:
-    """Mean entropy over views and dimensions of (views, batch, dim) samples."""
-    return spacing_entropy(hypercube.mT, default_spacing(hypercube.shape[1]), epsilon).mean()

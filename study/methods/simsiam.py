@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from study.methods._heads import perceptron, require_widths
 from study.methods.base import Method, MethodNetwork, MethodOutput
 
 
@@ -24,45 +26,45 @@ class SimSiam(Method):
         projection_dim: width of the projections.
         hidden_dim: width of the projector's two hidden layers.
         predictor_hidden_dim: width of the predictor's bottleneck.
+        predictor_lr: learning rate of the predictor, constant whatever the schedule does (§4.2 of the source finds
+            that better than decaying it); None: the predictor is trained like everything else.
 
     Raises:
-        ValueError: a width is not positive.
+        ValueError: a width or the rate is not positive.
     """
 
     projection_dim: int = 256
     hidden_dim: int = 256
     predictor_hidden_dim: int = 64
+    predictor_lr: float | None = None
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, but got {name}={getattr(self, name)}")
+        require_widths(self, "projection_dim", "hidden_dim", "predictor_hidden_dim")
+        if self.predictor_lr is not None and not 0 < self.predictor_lr < math.inf:
+            raise ValueError(f"predictor_lr must be finite and > 0, but got predictor_lr={self.predictor_lr:g}")
 
     def build(self, backbone: nn.Module, representation_dim: int) -> SimSiamNetwork:
         """Put projector and predictor on `backbone`."""
+        widths = (representation_dim, self.hidden_dim, self.hidden_dim, self.projection_dim)
         projector = nn.Sequential(
-            *_hidden_layer(representation_dim, self.hidden_dim),
-            *_hidden_layer(self.hidden_dim, self.hidden_dim),
-            nn.Linear(self.hidden_dim, self.projection_dim, bias=False),
-            nn.BatchNorm1d(self.projection_dim, affine=False),
+            *perceptron(widths, last_bias=False), nn.BatchNorm1d(self.projection_dim, affine=False)
         )
-        predictor = nn.Sequential(
-            *_hidden_layer(self.projection_dim, self.predictor_hidden_dim),
-            nn.Linear(self.predictor_hidden_dim, self.projection_dim),
-        )
-        return SimSiamNetwork(backbone, projector, predictor)
+        predictor = perceptron((self.projection_dim, self.predictor_hidden_dim, self.projection_dim))
+        network = SimSiamNetwork(backbone, projector, predictor)
+        if self.predictor_lr is not None:
+            network.own_rates = {"predictor": self.predictor_lr}
+        return network
 
 
 class SimSiamNetwork(MethodNetwork):
     """Backbone, projector and predictor; batch statistics are those of one view at a time."""
 
     def __init__(self, backbone: nn.Module, projector: nn.Module, predictor: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
+        super().__init__(backbone)
         self.projector = projector
         self.predictor = predictor
 
-    def forward(self, views: Sequence[Tensor]) -> MethodOutput:
+    def compare(self, representations: Sequence[Tensor], views: Sequence[Tensor]) -> MethodOutput:  # noqa: ARG002
         """Map two views to the loss in [-1, 1] and their projections.
 
         The gradient is stopped inside the loss alone: criteria reach the encoder through the projections.
@@ -70,17 +72,13 @@ class SimSiamNetwork(MethodNetwork):
         Raises:
             ValueError: there are not exactly two views.
         """
-        if len(views) != 2:
-            raise ValueError(f"SimSiam compares exactly 2 views, but got {len(views)}")
-        z1, z2 = (self.projector(self.backbone(view)) for view in views)
+        if len(representations) != 2:
+            raise ValueError(f"SimSiam compares exactly 2 views, but got {len(representations)}")
+        projections = torch.stack([self.projector(h) for h in representations])
+        z1, z2 = projections
         p1, p2 = self.predictor(z1), self.predictor(z2)
         loss = (_distance(p1, z2) + _distance(p2, z1)) / 2
-        return MethodOutput(loss, torch.stack([z1, z2]))
-
-
-def _hidden_layer(inputs: int, outputs: int) -> list[nn.Module]:
-    """Linear map, batch normalisation (which makes a bias redundant), ReLU."""
-    return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True)]
+        return MethodOutput(loss, projections)
 
 
 def _distance(prediction: Tensor, target: Tensor) -> Tensor:

@@ -93,19 +93,20 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
     import torch
 
     from study.training.assemble import build_network, component
-    from study.training.loop import evaluate_loss, make_views
+    from study.training.add_on import AddOn
+    from study.training.loop import backpropagate, make_views
 
     torch.set_num_threads(training["numerics"]["num_threads"])
     dataset = component(training, "datasets", "dataset")
     augmentation = component(training, "augmentations", "augmentation")
-    criterion = component(training, "criteria", "criterion")
+    add_on = AddOn(component(training, "criteria", "criterion"))
     network = build_network(training).to(memory_format=torch.channels_last)
     shape = (training["batch_size"], dataset.num_channels, dataset.image_size, dataset.image_size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     times = []
     for step in range(_PROBE_STEPS + 1):
         start = time.perf_counter()
-        output, result = evaluate_loss(network, criterion, make_views(augmentation, images, "forecast", step))
-        torch.autograd.backward(output.loss + result.total)
+        output = network(make_views(augmentation, images, "forecast", step))
+        backpropagate(output, add_on.pull(output))
         times.append(time.perf_counter() - start)
     return min(times)  # the first step pays for allocations, others for busy neighbours

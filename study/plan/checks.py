@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from study import registry
 from study.errors import Problem, did_you_mean, shown
 from study.paths import RESERVED_NAMES
+from study.plan.components import build
 from study.plan.model import Arm, Component
 from study.plan.salvage import has
-from study.plan.schema import SweepIn
+from study.plan.schema import UNREAD_SETTINGS, SweepIn
 
 
 def check_study(sweep: SweepIn, problems: list[Problem]) -> None:
@@ -50,16 +52,40 @@ def check_recipes(sweep: SweepIn, dataset: Component | None, problems: list[Prob
         if num_images is not None and recipe.batch_size > num_images:
             message = f"{recipe.batch_size} is more than the {num_images} SSL images; an epoch would have no step"
             problems.append(Problem(f"{path}.batch_size", message))
-        if optimizer.name != "sgd" and "momentum" in optimizer.model_fields_set:
-            problems.append(Problem(f"{path}.optimizer.momentum", f"{optimizer.name} has no momentum; leave it out"))
+        for key in UNREAD_SETTINGS[optimizer.name]:
+            if key in optimizer.model_fields_set:
+                problems.append(Problem(f"{path}.optimizer.{key}", f"{optimizer.name} has no {key}; leave it out"))
         if optimizer.warmup_epochs > recipe.epochs:
             message = f"{optimizer.warmup_epochs} is more than the {recipe.epochs} epochs of {path}"
             problems.append(Problem(f"{path}.optimizer.warmup_epochs", message))
+    if has(sweep, "numerics") and sweep.numerics.micro_batch_size is not None:
+        size = sweep.numerics.micro_batch_size
+        for path in ("base", "continuation"):
+            if has(sweep, path) and getattr(sweep, path).batch_size % size:
+                message = f"{size} does not divide {path}.batch_size {getattr(sweep, path).batch_size}"
+                problems.append(Problem("numerics.micro_batch_size", message))
     if has(sweep, "base", "continuation"):
         first, then = sweep.base.optimizer.name, sweep.continuation.optimizer
         if then.state == "keep" and then.name != first:
             message = f"{then.name} cannot keep the state of the base's {first}; write reset, or use {first} for both"
             problems.append(Problem("continuation.optimizer.state", message))
+
+
+def check_views(
+    method: Component | None, backbone: Component | None, augmentation: Component | None, problems: list[Problem]
+) -> None:
+    """Local views need a method that uses them and a backbone that takes their size."""
+    if augmentation is None or build("augmentations", augmentation).num_views <= 2:
+        return
+    path = "augmentation.num_local_views"
+    for family, component, flag, why in (
+        ("methods", method, "accepts_local_views", "compares two full-size views alone"),
+        ("backbones", backbone, "accepts_any_size", "takes images of one size alone"),
+    ):
+        if component is not None and not getattr(registry.component(family, component.name), flag):
+            known = [name for name in registry.names(family) if getattr(registry.component(family, name), flag)]
+            message = f"base.{family[:-1]} {component.name} {why}; write 0, or use {' or '.join(known)}"
+            problems.append(Problem(path, message))
 
 
 def check_comparison(sweep: SweepIn, raw: Mapping[str, Any], arms: Sequence[Arm], problems: list[Problem]) -> None:
@@ -71,7 +97,7 @@ def check_comparison(sweep: SweepIn, raw: Mapping[str, Any], arms: Sequence[Arm]
     is_complete = not is_unreadable and not any(p.path.startswith(("arms", "ablate")) for p in problems)
 
     def check(path: str, name: str) -> None:
-        may_be_generated = "-no-" in name and not is_complete
+        may_be_generated = not is_complete and name.startswith(tuple(f"{arm}-" for arm in raw["arms"]))
         if name not in names and not may_be_generated:
             problems.append(Problem(path, f"no arm {name!r}.{did_you_mean(name, names)}"))
 

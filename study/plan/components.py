@@ -48,7 +48,7 @@ def resolve(
         try:
             values[key] = _adapter(hints[key], value).validate_python(_tuples(value))
         except ValidationError as error:
-            problems += [Problem(_join(path, key) + _index(e), what_is_wrong(e)) for e in error.errors()]
+            problems += _problems(_join(path, key), error)
     missing = [k for k, f in fields.items() if k not in given and _is_required(f)]
     problems += [Problem(path, f"{name} needs a value for {key!r}") for key in missing]
     if len(problems) > before:
@@ -74,8 +74,20 @@ def _adapter(hint: Any, value: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kinds[0] if is_optional and value is not None else hint, config=_STRICT)
 
 
-def _index(error: Mapping[str, Any]) -> str:
-    return dotted([part for part in error["loc"] if isinstance(part, int)])
+def _problems(path: str, error: ValidationError) -> list[Problem]:
+    """One problem per place; where a field takes several kinds of values, one that names them all."""
+    places: dict[str, list[str]] = {}
+    for e in error.errors():
+        place = path + dotted([part for part in e["loc"] if isinstance(part, int)])
+        places.setdefault(place, []).append(what_is_wrong(e))
+    return [Problem(place, _joined(messages)) for place, messages in places.items()]
+
+
+def _joined(messages: Sequence[str]) -> str:
+    """`must be A, but got X` and `must be B, but got X` as `must be A, or B, but got X`."""
+    parts = [message.partition(", but ") for message in dict.fromkeys(messages)]
+    kinds = [before.removeprefix("must be ") for before, _, _ in parts[1:]]
+    return ", or ".join([parts[0][0], *kinds]) + "".join(parts[0][1:])
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

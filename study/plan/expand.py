@@ -9,6 +9,7 @@ from typing import Any
 from study.plan.identity import evaluation_request, training_identity
 from study.plan.model import Arm, EvaluationRequest, Phase, Plan, Recipe, RunSpec
 
+NO_CRITERION = {"name": "none", "params": {}, "strength": None}
 TRAINED_SPLITS = {Phase.TUNE: "validation", Phase.CONFIRM: "test"}
 
 
@@ -19,7 +20,7 @@ def base_spec(plan: Plan, base_seed: int) -> RunSpec:
         **_substrate(plan),
         "augmentation": asdict(plan.augmentation),
         "initial": None,
-        "criterion": {"name": "none", "params": {}},
+        "criterion": NO_CRITERION,
         **asdict(plan.pretraining),
         "seeds": {"base": base_seed},
         "numerics": dict(plan.numerics),
@@ -50,7 +51,7 @@ def run_spec(
     else:
         continuation_seed = 0
         training = {
-            "stage": "continuation", **common, "criterion": {"name": "none", "params": {}}, "epochs": 0,
+            "stage": "continuation", **common, "criterion": NO_CRITERION, "epochs": 0,
             "seeds": {"base": base_seed}, "numerics": dict(plan.numerics),
         }  # fmt: skip
     identity = training_identity(training)
@@ -66,13 +67,14 @@ def run_spec(
 
 def configured(plan: Plan, arm: Arm, params: Mapping[str, float]) -> tuple[dict[str, Any], Recipe]:
     """The criterion and the recipe of an arm after putting in tuned parameters."""
+    own: dict[str, Any] = {"strength": arm.strength}
     criterion = dict(arm.criterion.params)
     optimizer = dict(plan.continuation.optimizer)
     for name, value in params.items():
         owner, _, key = name.rpartition(".")
-        {"criterion": criterion, "continuation.optimizer": optimizer}[owner][key] = value
+        {"": own, "criterion": criterion, "continuation.optimizer": optimizer}[owner][key] = value
     recipe = Recipe(plan.continuation.epochs, plan.continuation.batch_size, optimizer)
-    return {"name": arm.criterion.name, "params": criterion}, recipe
+    return {"name": arm.criterion.name, "params": criterion, **own}, recipe
 
 
 def inherited(arm: Arm, winner: Mapping[str, float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from study.errors import PlanError, Problem, did_you_mean
 from study.plan import arms, checks, components, overrides, salvage, yaml_text
 from study.plan.model import Arm, Component, Confirm, Plan, Recipe, Tune
-from study.plan.schema import ComponentIn, SweepIn
+from study.plan.schema import UNREAD_SETTINGS, ComponentIn, SweepIn
 from study.plan.wording import is_about
 
 
@@ -45,6 +45,7 @@ def _resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) ->
     method = _component("methods", sweep.base.method, "base.method", problems) if has_base else None
     backbone = _component("backbones", sweep.base.backbone, "base.backbone", problems) if has_base else None
     augmentation = _component("augmentations", sweep.augmentation, "augmentation", problems)
+    checks.check_views(method, backbone, augmentation, problems)
     evaluations = _evaluations(sweep, raw, problems)
     checks.check_study(sweep, problems)
     checks.check_seeds(sweep, problems)
@@ -115,6 +116,4 @@ def _component(family: str, given: ComponentIn, path: str, problems: list[Proble
 def _optimizer(given: BaseModel) -> dict[str, Any]:
     """The optimiser's settings without those it does not read, which would be part of the identity for nothing."""
     settings = given.model_dump()
-    if settings["name"] != "sgd":
-        del settings["momentum"]
-    return settings
+    return {key: value for key, value in settings.items() if key not in UNREAD_SETTINGS[settings["name"]]}

@@ -61,20 +61,26 @@ class Arm:
         name: unique within the study.
         continued: False for the arm that is not continued at all.
         criterion: the criterion with its fixed fields; tuned fields hold their start value.
-        space: dotted name → range, e.g. `criterion.weight`, `continuation.optimizer.lr`; empty when nothing is tuned.
+        strength: norm of the criterion's gradient at the projections on the first batch, relative to that of the base
+            loss; None leaves it to the criterion's weights.
+        space: dotted name → range, e.g. `criterion.weight`, `strength`, `continuation.optimizer.lr`; empty when
+            nothing is tuned.
         start: dotted name → value of trial 0; same keys as `space`.
         parent: the arm this one was generated from.
         dropped: the components of the parent's criterion that are switched off.
+        swapped: the fields of the parent's criterion that have another value.
         inherits: the parent's winner is used instead of an own search.
     """
 
     name: str
     continued: bool
     criterion: Component
+    strength: float | None = None
     space: Mapping[str, FloatRange] = field(default_factory=dict)
     start: Mapping[str, float] = field(default_factory=dict)
     parent: str | None = None
     dropped: tuple[str, ...] = ()
+    swapped: Mapping[str, Any] = field(default_factory=dict)
     inherits: bool = False
 
     @property

@@ -44,27 +44,34 @@ class RangeIn(_Strict):
     log: bool = False
 
 
-class PretrainingOptimizerIn(_Strict):
+class _OptimizerIn(_Strict):
+    """What pre-training and continuation say alike of their optimiser."""
+
+    name: Literal["adamw", "sgd", "lars", "larc"] = "adamw"
+    weight_decay: NonNegative = 1e-4
+    exclude_bias_and_norm: bool = False
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    trust_coefficient: Annotated[float, Field(gt=0)] = 1e-3
+
+
+class PretrainingOptimizerIn(_OptimizerIn):
     """Optimiser of the base pre-training."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: NonNegative = 1e-4
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_epochs: Annotated[int, Field(ge=0)] = 1
 
 
-class ContinuationOptimizerIn(_Strict):
+class ContinuationOptimizerIn(_OptimizerIn):
     """Optimiser of the continuation."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0)]
-    weight_decay: NonNegative = 1e-4
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     state: Literal["reset", "keep"] = "reset"
+
+
+UNREAD_SETTINGS = {"adamw": ("momentum", "trust_coefficient"), "sgd": ("trust_coefficient",), "lars": (), "larc": ()}
 
 
 class BaseIn(_Strict):
@@ -91,15 +98,25 @@ class ArmIn(_Strict):
     model_config = ConfigDict(extra="allow")
     continue_: bool = Field(default=True, alias="continue")
     criterion: str | None = None
+    preset: str | None = None
+    strength: Annotated[float, Field(gt=0)] | None = None
     start: dict[str, float] = {}
     space: dict[str, RangeIn] | None = None
 
 
+ALL = "all"  # instead of names
+
+
+def _all_in_a_list(value: Any) -> Any:
+    return [ALL] if value == ALL else value
+
+
 class AblateIn(_Strict):
-    """Arms generated from another arm by leaving one component out at a time."""
+    """Arms generated from another arm: one component left out, or one field changed, at a time."""
 
     arm: str
-    drop: Annotated[list[str], Field(min_length=1)]
+    drop: Annotated[list[str], Field(min_length=1), BeforeValidator(_all_in_a_list)] = []
+    swap: dict[str, Any] = {}
     weights: Literal["tuned", "inherited"] = "tuned"
 
 
@@ -135,6 +152,7 @@ class NumericsIn(_Strict):
     num_threads: Annotated[int, Field(ge=1, le=64)] = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     deterministic: bool = True
+    micro_batch_size: Annotated[int, Field(ge=2)] | None = None
 
 
 class SweepIn(_Strict):

@@ -25,3 +25,6 @@ class FloatRange:
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
+
+
+STRENGTH_RANGE = FloatRange(0.03, 3.0, log=True)  # of every criterion, unless a sweep file says otherwise

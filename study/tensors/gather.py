@@ -29,16 +29,30 @@ def gather_rows(x: Tensor, dim: int = 0) -> Tensor:
     return gathered.movedim(0, dim)
 
 
+def own_rows(x: Tensor, dim: int = 0) -> slice:
+    """Where the rows of this rank's shard stand in the result of `gather_rows`."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return slice(0, x.shape[dim])
+    sizes = _shard_sizes(x.shape[dim], x.device)
+    start = sum(sizes[: distributed.get_rank()])
+    return slice(start, start + x.shape[dim])
+
+
+def _shard_sizes(own: int, device: torch.device) -> list[int]:
+    """Rows of every rank, in rank order."""
+    size = torch.tensor([own], device=device)
+    sizes = [torch.empty_like(size) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(sizes, size)
+    return [int(size) for size in sizes]
+
+
 class _GatherRows(torch.autograd.Function):
     """Gather rows of the first dimension; shards are padded to the longest, gathered and cut."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         world_size, rank = distributed.get_world_size(), distributed.get_rank()
-        own_size = torch.tensor([len(x)], device=x.device)
-        size_tensors = [torch.empty_like(own_size) for _ in range(world_size)]
-        distributed.all_gather(size_tensors, own_size)
-        sizes = [int(size) for size in size_tensors]
+        sizes = _shard_sizes(len(x), x.device)
         ctx.start, ctx.size = sum(sizes[:rank]), sizes[rank]
 
         padded = x.new_zeros((max(sizes), *x.shape[1:]))

@@ -14,6 +14,7 @@ from study.methods.base import MethodNetwork
 from study.plan.components import build
 from study.plan.model import Component
 from study.tensors.streams import stream_seed
+from study.training.add_on import AddOn
 from study.training.loop import Trainer
 
 
@@ -29,7 +30,7 @@ def set_numerics(numerics: Mapping[str, Any]) -> None:
 
 def component(training: Mapping[str, Any], family: str, key: str) -> Any:
     """The component that a spec names under `key`."""
-    return build(family, Component(**training[key]))
+    return build(family, Component(training[key]["name"], training[key]["params"]))
 
 
 def build_network(training: Mapping[str, Any]) -> MethodNetwork:
@@ -49,7 +50,7 @@ def build_trainer(training: Mapping[str, Any], network: MethodNetwork, images: T
     return Trainer(
         training,
         network=network,
-        criterion=component(training, "criteria", "criterion"),
+        add_on=AddOn(component(training, "criteria", "criterion"), training["criterion"]["strength"]),
         augmentation=component(training, "augmentations", "augmentation"),
         images=images,
         device=device,

@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from study.augmentations.base import Augmentation
-from study.criteria.base import Criterion, CriterionResult, Views
 from study.errors import DivergedError
-from study.methods.base import MethodNetwork, MethodOutput
-from study.tensors.gather import gather_rows
+from study.methods.base import MethodNetwork, MethodOutput, Moment
 from study.tensors.streams import stream, stream_seed
+from study.training.add_on import AddOn, Pull, norm_over_ranks
+from study.training.diagnostics import describe_projections
 from study.training.optimizers import build_optimizer, learning_rate
 
-_NUM_VIEWS = 2
 _FLUSH_AFTER_S = 2.0
 _MINIMISED = ("train/loss", "train/base_loss", "train/criterion")
 
@@ -33,7 +32,9 @@ class StepRecord:
 
     Attributes:
         step: from 1.
-        metrics: `train/loss`, `train/base_loss`, `train/criterion`, `train/criterion/<term>`, `train/lr`.
+        metrics: `train/loss`, `train/base_loss`, `train/criterion`, `train/criterion/<term>`, `train/lr`,
+            `train/criterion_scale`, `train/gradient_ratio` (norm of the criterion's gradient at the projections
+            relative to that of the base loss), `train/projections/<what>` (see `diagnostics`).
     """
 
     step: int
@@ -67,7 +68,7 @@ class Trainer:
         training: Mapping[str, Any],
         *,
         network: MethodNetwork,
-        criterion: Criterion,
+        add_on: AddOn,
         augmentation: Augmentation,
         images: Tensor,
         device: torch.device,
@@ -77,7 +78,7 @@ class Trainer:
         Args:
             training: the hashed part of a run spec.
             network: initialised, or with the base's weights; moved to `device`.
-            criterion: the add-on.
+            add_on: the criterion.
             augmentation: makes the views.
             images: uint8, shape (num_images, channels, height, width).
             device: where to train.
@@ -85,9 +86,10 @@ class Trainer:
         self.schedule = Schedule(len(images), training["batch_size"], training["epochs"])
         self.step = 0
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.micro_batch_size = training["numerics"]["micro_batch_size"]
         self.optimizer = build_optimizer(self.network, training["optimizer"])
         self._training = training
-        self._criterion = criterion
+        self._add_on = add_on
         self._augmentation = augmentation
         self._images = images.to(device)
         self._device = device
@@ -96,13 +98,17 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
         return {
-            "step": self.step, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()
-        }  # fmt: skip
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "criterion_scale": self._add_on.scale,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._add_on.scale = state["criterion_scale"]
         self.step = int(state["step"])
 
     @property
@@ -156,44 +162,61 @@ class Trainer:
     def _update(self, epoch: int, index: int, images: Tensor) -> dict[str, Tensor | float]:
         torch.manual_seed(stream_seed("network", *self._keys, epoch, index))
         views = make_views(self._augmentation, images, *self._keys, epoch, index)
-        rate = learning_rate(
-            self._training["optimizer"], self.step, self.schedule.num_steps, self.schedule.steps_per_epoch
+        moment = Moment(
+            self.step, self.schedule.num_steps, self.schedule.steps_per_epoch, self._training["initial"] is not None
         )
+        rate = learning_rate(self._training["optimizer"], moment.step, moment.num_steps, moment.steps_per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = group.get("own_rate") or rate
+        self.network.before_step(moment)
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=self._training["numerics"]["dtype"] == "bfloat16"
         ):
-            output, result = evaluate_loss(self.network, self._criterion, views)
-            loss = output.loss + result.total
+            output: MethodOutput = self.network(views)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        pull = self._add_on.pull(output)
+        base_gradient = backpropagate(output, pull)
+        self.network.before_update(moment)
         self.optimizer.step()
-        terms = {f"train/criterion/{name}": value.detach() for name, value in result.terms.items()}
+        self.network.after_update(moment)
         return {
-            "train/loss": loss.detach(),
+            "train/loss": output.loss.detach() + pull.total,
             "train/base_loss": output.loss.detach(),
-            "train/criterion": result.total.detach(),
-            **terms,
+            "train/criterion": pull.total,
+            **{f"train/criterion/{name}": value for name, value in pull.terms.items()},
+            "train/criterion_scale": self._add_on.scale or 0.0,
+            "train/gradient_ratio": _ratio(pull.gradient, base_gradient),
+            **{f"train/projections/{name}": value for name, value in describe_projections(output.projections).items()},
             "train/lr": rate,
         }
 
 
+def backpropagate(output: MethodOutput, pull: Pull) -> Tensor:
+    """Add the gradients of base loss and criterion to the parameters; return the base loss's at the projections."""
+    seen: list[Tensor] = []
+    handle = output.projections.register_hook(seen.append)
+    if pull.gradient is None:
+        torch.autograd.backward([output.loss])
+    else:
+        one = torch.ones_like(output.loss)
+        torch.autograd.backward([output.loss, output.projections], [one, pull.gradient])
+    handle.remove()
+    return seen[0] if pull.gradient is None else seen[0] - pull.gradient
+
+
+def _ratio(criterion: Tensor | None, base: Tensor) -> Tensor | float:
+    return 0.0 if criterion is None else norm_over_ranks(criterion) / norm_over_ranks(base)
+
+
 def make_views(augmentation: Augmentation, images: Tensor, *keys: int | str) -> list[Tensor]:
-    """Two views of a batch; their randomness is a function of `keys`.
+    """The views of a batch; their randomness is a function of `keys`.
 
     Channels-last halves the time of convolutions on CPUs and suits tensor cores.
     """
-    drawn = (augmentation(images, stream("augmentation", *keys, view)) for view in range(_NUM_VIEWS))
+    drawn = (
+        augmentation(images, stream("augmentation", *keys, view), view) for view in range(augmentation.num_views)
+    )
     return [view.contiguous(memory_format=torch.channels_last) for view in drawn]
-
-
-def evaluate_loss(
-    network: MethodNetwork, criterion: Criterion, views: Sequence[Tensor]
-) -> tuple[MethodOutput, CriterionResult]:
-    """The base loss of this process's views, and the criterion of the projections of all processes."""
-    output: MethodOutput = network(views)
-    return output, criterion(Views(gather_rows(output.projections, dim=1)))
 
 
 def check_finite(records: Sequence[StepRecord]) -> None:

@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from study.methods.base import MethodNetwork
+from study.training.lars import LARS
 
-def build_optimizer(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Build AdamW (Loshchilov & Hutter 2019) or SGD with momentum over all parameters of `network`.
 
-    Weight decay applies to every parameter, biases and normalisation included.
+def build_optimizer(network: MethodNetwork, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Build the optimiser of all trainable parameters of `network`.
+
+    `adamw` is Loshchilov & Hutter 2019, `sgd` has momentum, `lars` and `larc` are in `lars`. Weight decay, and the
+    layer-wise rates of LARS and LARC, apply to every parameter, or with `exclude_bias_and_norm` to those of two and
+    more dimensions alone.
     """
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    if settings["name"] == "adamw":
-        return torch.optim.AdamW(parameters, lr=settings["lr"], weight_decay=settings["weight_decay"])
-    return torch.optim.SGD(
-        parameters, lr=settings["lr"], momentum=settings["momentum"], weight_decay=settings["weight_decay"]
-    )
+    groups = list(_groups(network, settings))
+    momentum = {"momentum": settings["momentum"]} if "momentum" in settings else {}
+    match settings["name"]:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=settings["lr"])
+        case "sgd":
+            return torch.optim.SGD(groups, lr=settings["lr"], **momentum)
+        case name:
+            trust = settings["trust_coefficient"]
+            return LARS(groups, lr=settings["lr"], **momentum, trust_coefficient=trust, as_larc=name == "larc")
+
+
+def _groups(network: MethodNetwork, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Parameters by what applies to them: own rate, weight decay and layer-wise rate."""
+    excludes = settings["exclude_bias_and_norm"]
+    made: dict[tuple[float | None, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            rates = [rate for part, rate in network.own_rates.items() if name.startswith(f"{part}.")]
+            is_excluded = excludes and parameter.ndim <= 1
+            made.setdefault((rates[0] if rates else None, is_excluded), []).append(parameter)
+    for (own_rate, is_excluded), parameters in made.items():
+        yield {
+            "params": parameters,
+            "weight_decay": 0.0 if is_excluded else settings["weight_decay"],
+            "own_rate": own_rate,
+            "is_excluded": is_excluded,
+        }
 
 
 def learning_rate(settings: Mapping[str, Any], step: int, num_steps: int, steps_per_epoch: int) -> float:

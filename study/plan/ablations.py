@@ -1,0 +1,88 @@
+"""Arms generated from another arm: one component left out, or one field changed, at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from study import registry
+from study.errors import Problem, did_you_mean
+from study.plan import components
+from study.plan.model import Arm
+from study.plan.schema import ALL, AblateIn
+
+
+def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> list[Arm]:
+    """The arms that a rule makes of `parent`, in the order of the file; what cannot be made is a problem.
+
+    Args:
+        parent: the arm that is changed.
+        rule: what to leave out, and what to change.
+        path: where the rule stands in the file.
+        problems: every problem found is appended here.
+    """
+    if not parent.continued:
+        problems.append(Problem(f"{path}.arm", f"{parent.name!r} is not continued; it has nothing to leave out"))
+        return []
+    if not rule.drop and not rule.swap:
+        problems.append(Problem(path, "needs drop (a list of components, or all) or swap (field: other value)"))
+        return []
+    inherits = rule.weights == "inherited"
+    return [replace(arm, inherits=inherits) for arm in (*_dropped(parent, rule, path, problems), *_swapped(parent, rule, path, problems))]
+
+
+def _dropped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> Iterator[Arm]:
+    parts = registry.component("criteria", parent.criterion.name).components
+    if rule.drop == [ALL] and not parts:
+        problems.append(Problem(f"{path}.drop", f"{parent.criterion.name} has no components to leave out"))
+    names = list(parts) if rule.drop == [ALL] else rule.drop
+    for index, part in enumerate(names):
+        if part not in parts or part in names[:index]:
+            what = f"{parent.criterion.name} has no component {part!r}" if part not in parts else f"{part!r} twice"
+            problems.append(Problem(f"{path}.drop[{index}]", f"{what}.{did_you_mean(part, parts)}"))
+            continue
+        yield replace(_changed(parent, f"no-{part}", parts[part]), dropped=(part,))
+
+
+def _swapped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> Iterator[Arm]:
+    """A list holds several values, each of which makes an arm; a value that is a list itself stands in a list."""
+    for field, given in rule.swap.items():
+        values = given if isinstance(given, list) else [given]
+        for index, value in enumerate(values):
+            where = f"{path}.swap.{field}" + (f"[{index}]" if isinstance(given, list) else "")
+            found = _resolved(parent, field, value, where, problems)
+            if found is None:
+                continue
+            if found == parent.criterion.params[field]:
+                problems.append(Problem(where, f"{parent.name} has {found!r} already; swap it for something else"))
+                continue
+            yield replace(_changed(parent, f"{field}-{_word(found)}", {field: found}), swapped={field: found})
+
+
+def _resolved(parent: Arm, field: str, value: Any, where: str, problems: list[Problem]) -> Any:
+    """The value as the criterion keeps it, or None after adding to `problems`."""
+    name, before = parent.criterion.name, len(problems)
+    found = components.resolve("criteria", name, {**parent.criterion.params, field: value}, "", problems)
+    problems[before:] = [Problem(where, problem.message) for problem in problems[before:]]
+    return None if found is None else found[0].params[field]
+
+
+def _changed(parent: Arm, suffix: str, fields: Mapping[str, Any]) -> Arm:
+    """The parent with other values of some fields, which are not tuned any more."""
+    gone = {f"criterion.{field}" for field in fields}
+    return replace(
+        parent,
+        name=f"{parent.name}-{suffix}",
+        criterion=replace(parent.criterion, params={**parent.criterion.params, **fields}),
+        space={key: r for key, r in parent.space.items() if key not in gone},
+        start={key: value for key, value in parent.start.items() if key not in gone},
+        parent=parent.name,
+    )
+
+
+def _word(value: Any) -> str:
+    """A value inside the name of an arm."""
+    text = "-".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+    return re.sub(r"[^A-Za-z0-9_-]", "_", text)

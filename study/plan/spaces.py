@@ -1,0 +1,123 @@
+"""What is tuned of an arm, in which ranges, and where its search starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from study.errors import Problem, did_you_mean
+from study.plan.schema import ArmIn, RangeIn, SweepIn
+from study.plan.space import STRENGTH_RANGE, FloatRange
+
+STRENGTH = "strength"
+_SHARABLE = ("lr", "weight_decay")
+
+
+def outside(path: str, value: float, bounds: FloatRange) -> list[Problem]:
+    """Trial 0 must lie in its range."""
+    if value in bounds:
+        return []
+    return [
+        Problem(
+            path, f"trial 0 starts at {value:g}, outside of its range [{bounds.low:g}, {bounds.high:g}]; change one"
+        )
+    ]
+
+
+def _has_strength(arm: ArmIn) -> bool:
+    return arm.strength is not None or STRENGTH in arm.start
+
+
+def strength_space(arm: ArmIn, path: str, problems: list[Problem]) -> dict[str, FloatRange]:
+    """The range of the arm's strength, if it is tuned."""
+    own = {key: r for key, r in (arm.space or {}).items() if key == STRENGTH}
+    if arm.criterion == "none" and (_has_strength(arm) or own):
+        where = "strength" if arm.strength is not None else f"{'start' if STRENGTH in arm.start else 'space'}.strength"
+        problems.append(Problem(f"{path}.{where}", "none adds nothing, so it has no strength; leave it out"))
+        return {}
+    if own and STRENGTH not in arm.start:
+        message = "is fixed in the same arm; move its value to start" if arm.strength else "needs a value in start"
+        problems.append(Problem(f"{path}.space.{STRENGTH}", message))
+        return {}
+    if STRENGTH not in arm.start:
+        return {}
+    found = _ranges(own, f"{path}.space", problems) if own else {STRENGTH: STRENGTH_RANGE}
+    for key, r in found.items():
+        if r.low <= 0:
+            problems.append(Problem(f"{path}.space.{key}.low", f"must be above 0, but got {r.low:g}"))
+    return found
+
+
+def own_space(
+    arm: ArmIn, instance: Any, fixed: Mapping[str, Any], path: str, problems: list[Problem]
+) -> dict[str, FloatRange]:
+    """What the arm tunes of its criterion: its `space`, else what the criterion declares; never a fixed field.
+
+    Where a strength replaces the weights, only `space` can add fields to the search.
+    """
+    if arm.space is None:
+        declared = {} if _has_strength(arm) else instance.search_space
+        space = {key: r for key, r in declared.items() if key not in fixed}
+    else:
+        own = {key: r for key, r in arm.space.items() if key != STRENGTH}
+        space = _ranges(own, f"{path}.space", problems)
+        fields = vars(instance)
+        for key in space:
+            if key not in fields:
+                message = f"{arm.criterion} has no field {key!r} to tune.{did_you_mean(key, fields)}"
+                problems.append(Problem(f"{path}.space.{key}", message))
+            elif key in fixed:
+                problems.append(Problem(f"{path}.space.{key}", "is fixed in the same arm; move its value to start"))
+            elif not isinstance(fields[key], float):
+                problems.append(Problem(f"{path}.space.{key}", f"is {fields[key]!r}, not a number with a range"))
+        space = {key: r for key, r in space.items() if isinstance(fields.get(key), float)}
+        for key, r in space.items():
+            problems += _refused_bounds(f"{path}.space.{key}", instance, key, r)
+    for key in arm.start:
+        if key not in space and key != STRENGTH:
+            message = f"is not tuned, so it has no start; write {key}: {arm.start[key]:g} beside criterion to fix it"
+            problems.append(Problem(f"{path}.start.{key}", message))
+    return space
+
+
+def _refused_bounds(path: str, instance: Any, key: str, bounds: FloatRange) -> list[Problem]:
+    """A search must not propose what the criterion refuses."""
+    for value in (bounds.low, bounds.high):
+        try:
+            replace(instance, **{key: value})
+        except ValueError as error:
+            return [Problem(path, f"[{bounds.low:g}, {bounds.high:g}] holds values that are refused: {error}")]
+    return []
+
+
+def shared_space(sweep: SweepIn, problems: list[Problem]) -> dict[str, FloatRange]:
+    """What every arm tunes."""
+    known = [f"continuation.optimizer.{key}" for key in _SHARABLE]
+    for key in sweep.tune.shared:
+        if key not in known:
+            problems.append(Problem(f"tune.shared.{key}", f"cannot be tuned.{did_you_mean(key, known)}"))
+    ranges = _ranges(sweep.tune.shared, "tune.shared", problems)
+    for key, r in ranges.items():
+        if r.low < 0 or (r.low == 0 and key.endswith(".lr")):
+            problems.append(Problem(f"tune.shared.{key}.low", f"must be above 0, but got {r.low:g}"))
+    return {key: r for key, r in ranges.items() if key in known}
+
+
+def shared_start(sweep: SweepIn, shared: Mapping[str, FloatRange], problems: list[Problem]) -> dict[str, float]:
+    """Where every arm's trial 0 starts: the continuation's own settings."""
+    settings = sweep.continuation.optimizer.model_dump()
+    start = {key: float(settings[key.rpartition(".")[2]]) for key in shared}
+    for key, value in start.items():
+        problems += outside(key, value, shared[key])
+    return start
+
+
+def _ranges(given: Mapping[str, RangeIn], path: str, problems: list[Problem]) -> dict[str, FloatRange]:
+    ranges = {}
+    for key, r in given.items():
+        try:
+            ranges[key] = FloatRange(r.low, r.high, r.log)
+        except ValueError as error:
+            problems.append(Problem(f"{path}.{key}", str(error)))
+    return ranges
