@@ -8,6 +8,7 @@ from study.journal.replay import replay_run
 from study.paths import HomePaths
 from study.plan.expand import base_spec
 from study.plan.model import Plan
+from tests.benchmarks._report import Measurement, print_lines
 
 ROOT = Path(__file__).parents[2]
 SLOTS = int(os.environ.get("SLOTS", os.cpu_count() or 1))
@@ -19,6 +20,7 @@ def run() -> None:
     finished = sorted(home.root.glob("*/finished.json"))
     if not finished:
         print(f"no finished study in {home.root}; run `make demo` first")
+    measured = []
     for file in finished:
         study = home.study(file.parent.name)
         plan = Plan.from_json(read_json(study.plan))
@@ -30,3 +32,6 @@ def run() -> None:
         busy = sum(run.cpu_s for run in runs)
         share = busy / (SLOTS * wall)
         print(f"{file.parent.name}: {busy:.0f} CPU-s in {wall:.0f} s on {SLOTS} slots: {share:.1%} inside runs")
+        ideal = {"all slots always busy": 1.0}
+        measured.append(Measurement(f"utilisation {file.parent.name}", share, ideal, "share", more_is_better=True))
+    print_lines(measured)
