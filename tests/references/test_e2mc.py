@@ -348,6 +348,22 @@ class TestBlindSpots:
         assert collapsed["covariance"] > 40 * ideal["covariance"]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{"map": "sigmoid"}, {"spacing": (1, 5)}, {"standardise": True}, {"num_rotations": 2}, {"samples": "pooled"}],
+    ids=str,
+)
+def test_degenerate_batches_stay_finite_with_every_option(settings: dict[str, Any], dtype: torch.dtype) -> None:
+    z = _normal(2, 30, 6).to(dtype)
+    for batch in (torch.ones_like(z), z.sign() * 1e4, z.round(), z[:, :1].expand(-1, 30, -1), z * (z < 1)):
+        projections = batch.clone().requires_grad_()
+        total = E2MC(**settings)(Views(projections)).total
+        total.backward()  # type: ignore[no-untyped-call]
+        assert math.isfinite(total.detach())
+        assert projections.grad is not None and bool(projections.grad.isfinite().all())
+
+
 @pytest.mark.parametrize(("num_rows", "samples", "shown"), [(9, "each", 9), (9, "first", 9), (4, "pooled", 8)])
 def test_as_many_rows_as_the_spacing_are_refused(num_rows: int, samples: str, shown: int) -> None:
     z = _normal(2, num_rows, 3)
