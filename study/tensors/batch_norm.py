@@ -48,16 +48,23 @@ def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
 
 @contextmanager
 def running_statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Inside, batch normalisation in training mode leaves its running statistics as they are."""
+    """Inside, batch normalisation in training mode leaves its running statistics as they are.
+
+    The statistics are still passed to the kernel, with momentum 0, so that a forward pass which is repeated for
+    activation checkpointing saves the same tensors as the first.
+    """
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm)]
-    before = [layer.track_running_stats for layer in layers]
+    momenta = [layer.momentum for layer in layers]
+    counts = [None if layer.num_batches_tracked is None else layer.num_batches_tracked.clone() for layer in layers]
     for layer in layers:
-        layer.track_running_stats = False
+        layer.momentum = 0.0
     try:
         yield
     finally:
-        for layer, tracked in zip(layers, before, strict=True):
-            layer.track_running_stats = tracked
+        for layer, momentum, count in zip(layers, momenta, counts, strict=True):
+            layer.momentum = momentum
+            if count is not None and layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.copy_(count)
 
 
 def _gathered(layer: _BatchNorm) -> GatheredBatchNorm:

@@ -87,7 +87,7 @@ class Trainer:
         self.step = 0
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.micro_batch_size = training["numerics"]["micro_batch_size"]
-        self.optimizer = build_optimizer(self.network, training["optimizer"])
+        self.optimizer = build_optimizer(self.network, training["optimizer"], network.own_rates)
         self._training = training
         self._add_on = add_on
         self._augmentation = augmentation
