@@ -92,8 +92,8 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
     """
     import torch
 
-    from study.training.assemble import build_network, component
     from study.training.add_on import AddOn
+    from study.training.assemble import build_network, component
     from study.training.loop import backpropagate, make_views
 
     torch.set_num_threads(training["numerics"]["num_threads"])

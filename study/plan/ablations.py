@@ -30,7 +30,10 @@ def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
         problems.append(Problem(path, "needs drop (a list of components, or all) or swap (field: other value)"))
         return []
     inherits = rule.weights == "inherited"
-    return [replace(arm, inherits=inherits) for arm in (*_dropped(parent, rule, path, problems), *_swapped(parent, rule, path, problems))]
+    return [
+        replace(arm, inherits=inherits)
+        for arm in (*_dropped(parent, rule, path, problems), *_swapped(parent, rule, path, problems))
+    ]
 
 
 def _dropped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> Iterator[Arm]:

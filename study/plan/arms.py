@@ -81,7 +81,9 @@ def _declared(
     criterion, instance = found
     space = spaces.own_space(arm, instance, fixed, path, problems)
     strength = spaces.strength_space(arm, path, problems)
-    start = {f"criterion.{key}": float(criterion.params[key]) for key in space} | {key: arm.start[key] for key in strength}
+    start = {f"criterion.{key}": float(criterion.params[key]) for key in space} | {
+        key: arm.start[key] for key in strength
+    }
     full = {f"criterion.{key}": r for key, r in space.items()} | strength
     for key, value in start.items():
         problems += spaces.outside(f"{path}.start.{key.removeprefix('criterion.')}", value, full[key])

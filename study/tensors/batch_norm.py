@@ -37,7 +37,7 @@ def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
     CUDA gets torch's own module, everything else `GatheredBatchNorm`.
     """
     if device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

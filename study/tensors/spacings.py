@@ -16,9 +16,7 @@ def default_spacing(num_samples: int) -> int:
     return round(math.sqrt(num_samples))
 
 
-def spacing_entropy(
-    samples: Tensor, spacings: Sequence[int], epsilon: float, *, corrects_bias: bool = False
-) -> Tensor:
+def spacing_entropy(samples: Tensor, spacings: Sequence[int], epsilon: float, *, corrects_bias: bool = False) -> Tensor:
     """Estimate the differential entropy of each row of samples, in nats.
 
         H = mean_m 1/(N-m) Σ_{i=1}^{N-m} log( (N+1)/m · (u_(i+m) - u_(i)) + ε ),    u_(1) ≤ … ≤ u_(N)

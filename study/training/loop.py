@@ -194,7 +194,7 @@ class Trainer:
 def backpropagate(output: MethodOutput, pull: Pull) -> Tensor:
     """Add the gradients of base loss and criterion to the parameters; return the base loss's at the projections."""
     seen: list[Tensor] = []
-    handle = output.projections.register_hook(seen.append)
+    handle = output.projections.register_hook(seen.append)  # type: ignore[no-untyped-call]
     if pull.gradient is None:
         torch.autograd.backward([output.loss])
     else:
@@ -213,9 +213,7 @@ def make_views(augmentation: Augmentation, images: Tensor, *keys: int | str) -> 
 
     Channels-last halves the time of convolutions on CPUs and suits tensor cores.
     """
-    drawn = (
-        augmentation(images, stream("augmentation", *keys, view), view) for view in range(augmentation.num_views)
-    )
+    drawn = (augmentation(images, stream("augmentation", *keys, view), view) for view in range(augmentation.num_views))
     return [view.contiguous(memory_format=torch.channels_last) for view in drawn]
 
 

@@ -17,7 +17,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Build the optimiser of all trainable parameters of `network`.
 
-    Its groups have the key `own_rate`: the constant learning rate of submodules that are named in `own_rates`, else None.
+    Its groups have the key `own_rate`: the constant rate of a submodule that `own_rates` names, else None.
 
     `adamw` is Loshchilov & Hutter 2019, `sgd` has momentum, `lars` and `larc` are in `lars`. Weight decay, and the
     layer-wise rates of LARS and LARC, apply to every parameter, or with `exclude_bias_and_norm` to those of two and

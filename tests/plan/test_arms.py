@@ -105,9 +105,9 @@ class TestStrength:
 
     def test_its_range_and_further_fields_may_be_given(self):
         space = {"strength": {"low": 0.1, "high": 1}, "kernel_scale": {"low": 1, "high": 3}}
-        arm = plan_of(
-            arms__uniformity={"criterion": "uniformity", "start": {"strength": 0.5}, "space": space}
-        ).arm("uniformity")
+        arm = plan_of(arms__uniformity={"criterion": "uniformity", "start": {"strength": 0.5}, "space": space}).arm(
+            "uniformity"
+        )
         assert set(arm.space) == {"strength", "criterion.kernel_scale", LR}
         assert (arm.space["strength"].low, arm.space["strength"].high) == (0.1, 1.0)
 
@@ -153,7 +153,11 @@ class TestStrength:
         ({"ablate__swap": {"map": "normal"}}, "ablate.swap.map", "e2mc has 'normal' already"),
         ({"ablate__swap": {"epsilon": -1}}, "ablate.swap.epsilon", "epsilon must be finite and > 0"),
         ({"ablate__swap": {"epsilon": []}}, "ablate.swap.epsilon", "holds no value"),
-        ({"ablate__swap": {"spacing": "x"}}, "ablate.swap.spacing", "must be 'sqrt', or a whole number, or a list, but"),
+        (
+            {"ablate__swap": {"spacing": "x"}},
+            "ablate.swap.spacing",
+            "must be 'sqrt', or a whole number, or a list, but",
+        ),
         ({"ablate__swap": ["map"]}, "ablate.swap", "must be a mapping"),
         ({"arms__e2mc__preset": "swaw"}, "arms.e2mc.preset", "e2mc has no preset 'swaw'. Did you mean 'swav'?"),
         ({"arms__base__preset": "swav"}, "arms.base.preset", "an arm with continue: false"),

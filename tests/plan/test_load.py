@@ -145,13 +145,21 @@ def test_unknown_keys_inside_what_is_absent_from_the_file():
         ({"continuation__optimizer__lr": math.nan}, "continuation.optimizer.lr", "must be finite, but got nan"),
         ({"continuation__optimizer__lr": math.inf}, "continuation.optimizer.lr", "must be finite, but got inf"),
         ({"continuation__optimizer__lr": 1.0}, "continuation.optimizer.lr", "outside of its range [0.0003, 0.003]"),
-        ({"continuation__optimizer__name": "adam"}, "continuation.optimizer.name", "must be 'adamw', 'sgd', 'lars' or 'larc'"),
+        (
+            {"continuation__optimizer__name": "adam"},
+            "continuation.optimizer.name",
+            "must be 'adamw', 'sgd', 'lars' or 'larc'",
+        ),
         (
             {"base__optimizer": {"name": "sgd", "trust_coefficient": 0.1}},
             "base.optimizer.trust_coefficient",
             "sgd has no trust_coefficient; leave it out",
         ),
-        ({"numerics": {"micro_batch_size": 100}}, "numerics.micro_batch_size", "100 does not divide base.batch_size 250"),
+        (
+            {"numerics": {"micro_batch_size": 100}},
+            "numerics.micro_batch_size",
+            "100 does not divide base.batch_size 250",
+        ),
         (
             {"augmentation": {"name": "small_images", "num_local_views": 2}},
             "augmentation.num_local_views",

@@ -304,7 +304,9 @@ class TestMicroBatches:
     ) -> None:
         """Batch normalisation in the backbone sees half the batch, which moves the first step's values by up to 5 %."""
         whole, parts = (
-            train(make_trainer(changed(CONTINUATION, criterion=criterion_of("e2mc"), numerics__micro_batch_size=size)), 1)
+            train(
+                make_trainer(changed(CONTINUATION, criterion=criterion_of("e2mc"), numerics__micro_batch_size=size)), 1
+            )
             for size in (None, 25)
         )
         for key, value in whole[0].metrics.items():
