@@ -149,7 +149,7 @@ def test_an_inheriting_arm_uses_its_parents_winner_without_what_it_drops(tmp_pat
 
 def test_parameters_match_by_dotted_name_up_to_rounding() -> None:
     training = {
-        "criterion": {"name": "e2mc", "params": {"entropy_weight": 0.1 + 0.2, "map": "normal"}},
+        "criterion": {"name": "e2mc", "params": {"entropy_weight": 0.1 + 0.2, "map": "normal"}, "strength": 0.5},
         "epochs": 2, "batch_size": 250, "optimizer": {"name": "adamw", "lr": 1e-3},
     }  # fmt: skip
     assert has_parameters(training, {"criterion.entropy_weight": 0.3, LR: 1e-3})
@@ -157,6 +157,7 @@ def test_parameters_match_by_dotted_name_up_to_rounding() -> None:
     assert not has_parameters(training, {"criterion.entropy_weight": 0.3001})
     assert not has_parameters(training, {LR: 2e-3})
     assert not has_parameters(training, {"criterion.weight": 0.3})
+    assert has_parameters(training, {"strength": 0.5}) and not has_parameters(training, {"strength": 0.4})
     assert tunable_values(training)["continuation.optimizer.lr"] == 1e-3
 
 

@@ -93,6 +93,22 @@ def test_a_preset_gives_what_the_arm_does_not_say():
     assert arm.start == {"criterion.entropy_weight": 1.0, "criterion.covariance_weight": 2.0, LR: 1e-3}
 
 
+def test_without_a_search_every_arm_runs_at_its_start():
+    plan = plan_of(tune="none", arms__mmcr={"criterion": "mmcr", "start": {"strength": 9}})
+    assert not any(arm.is_tuned or arm.space or arm.start for arm in plan.arms)
+    assert plan.arm("uniformity").criterion.params["weight"] == 0.5
+    assert plan.arm("mmcr").strength == 9
+    assert plan.base_seeds == plan.confirm.base_seeds == (1, 2, 3)
+    problems = problems_of(edited(tune="none", arms__mmcr={"criterion": "mmcr", "space": {"weight": {"low": 1, "high": 2}}}))
+    assert set(problems) == {"arms.mmcr.space"} and "nothing is searched with tune: none" in problems["arms.mmcr.space"]
+
+
+def test_bases_of_a_search_are_needed_when_something_is_searched():
+    assert plan_of().base_seeds == (101, 1, 2, 3)
+    arms = {"base": {"continue": False}, "continued": {"criterion": "none"}}
+    assert plan_of(arms=arms, ablate=DELETED, contrasts=[], tune__shared={}).base_seeds == (1, 2, 3)
+
+
 class TestStrength:
     def test_in_start_it_takes_the_place_of_the_weights(self):
         arm = plan_of(arms__uniformity={"criterion": "uniformity", "start": {"strength": 0.5}}).arm("uniformity")

@@ -36,9 +36,10 @@ def test_a_good_file_becomes_a_plan():
     ]  # fmt: skip
     assert plan.pretraining.optimizer["schedule"] == "cosine"
     assert plan.continuation.optimizer == {
-        "name": "adamw", "lr": 1e-3, "weight_decay": 1e-4, "schedule": "constant", "warmup_epochs": 0, "state": "reset",
+        "name": "adamw", "lr": 1e-3, "weight_decay": 1e-4, "exclude_bias_and_norm": False, "schedule": "constant",
+        "warmup_epochs": 0, "state": "reset",
     }  # fmt: skip
-    assert plan.numerics == {"num_threads": 1, "dtype": "float32", "deterministic": True}
+    assert plan.numerics == {"num_threads": 1, "dtype": "float32", "deterministic": True, "micro_batch_size": None}
     assert plan.tune.continuation_seeds == plan.confirm.continuation_seeds == (1,)
     assert plan.dataset.params["split_seed"] == 12345
     assert plan.contrasts[2] == ("e2mc", "e2mc-no-entropy")
