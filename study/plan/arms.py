@@ -33,8 +33,7 @@ def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> 
     shared = {key: shared[key] for key in start}
     is_searched = not has(sweep, "tune") or sweep.tune is not None
     declared = {
-        name: _declared(name, arm, shared, start, problems, is_searched=is_searched)
-        for name, arm in sweep.arms.items()
+        name: _declared(name, arm, shared, start, problems, is_searched=is_searched) for name, arm in sweep.arms.items()
     }
     arms = [arm for arm in declared.values() if arm is not None]
     rules = sweep.ablate if isinstance(sweep.ablate, list) else [sweep.ablate]

@@ -11,7 +11,7 @@ from study.journal.events import EventWriter
 from study.journal.files import read_json, write_json
 from study.paths import StudyPaths
 from study.plan.model import Confirm, Phase
-from tests.fakes.study_home import CHECKPOINT_STEP, CPU_S, LR, StudyHome, make_plan, trial_params, without
+from tests.fakes.study_home import CHECKPOINT_STEP, CPU_S, LR, START_T, StudyHome, make_plan, trial_params, without
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def test_one_row_per_run_with_parameters_and_metrics(home: StudyHome) -> None:
         "e2mc", "confirm", 2, 1, "completed",
     ]  # fmt: skip
     assert (row["num_attempts"], row["cpu_s"], row["criterion"], row["code"]) == (1, CPU_S, "e2mc", "c0de")
+    assert (row["commit"], row["dataset"], row["cpu_model"], row["start_t"]) == ("c0ffee", "da7a", "a CPU", START_T)
     assert row["param/criterion.entropy_weight"] == 0.45
     assert row["param/continuation.optimizer.lr"] == pytest.approx(9e-4)
     assert row["param/continuation.epochs"] == 2

@@ -99,7 +99,9 @@ def test_without_a_search_every_arm_runs_at_its_start():
     assert plan.arm("uniformity").criterion.params["weight"] == 0.5
     assert plan.arm("mmcr").strength == 9
     assert plan.base_seeds == plan.confirm.base_seeds == (1, 2, 3)
-    problems = problems_of(edited(tune="none", arms__mmcr={"criterion": "mmcr", "space": {"weight": {"low": 1, "high": 2}}}))
+    problems = problems_of(
+        edited(tune="none", arms__mmcr={"criterion": "mmcr", "space": {"weight": {"low": 1, "high": 2}}})
+    )
     assert set(problems) == {"arms.mmcr.space"} and "nothing is searched with tune: none" in problems["arms.mmcr.space"]
 
 

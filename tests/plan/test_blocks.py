@@ -5,7 +5,10 @@ import pytest
 from study.plan.load import load_plans
 from tests.fakes.sweep_file import edited, problems_of
 
-BLOCKS = {"base.method.projection_dim": [64, 128], "base.backbone": ["conv_fc", {"name": "conv_gap", "widths": [8, 16]}]}
+BLOCKS = {
+    "base.method.projection_dim": [64, 128],
+    "base.backbone": ["conv_fc", {"name": "conv_gap", "widths": [8, 16]}],
+}
 
 
 def plans_of(*overrides, **changes):
