@@ -51,9 +51,10 @@ def runs_frame(study_root: Path, *, include_unused: bool = False) -> pd.DataFram
     """Return one row per run that belongs to the plan, sorted by run id.
 
     Columns: `RUN_COLUMNS` (the last four from the run's first attempt that started: git commit, sha256 of the
-    training files, CPU model, seconds since the epoch), `param/<dotted name>` for every field of the criterion and the recipe, and
-    `<split>/<evaluation>/<metric>`. Runs of other arms or seeds, and confirm runs with other parameters than
-    their arm's winner, do not belong; `include_unused` keeps them and adds the column `unused`: why, or "".
+    training files, CPU model, seconds since the epoch), `param/<dotted name>` for every field of the criterion and
+    the recipe, and `<split>/<evaluation>/<metric>`. Runs of other arms or seeds, and confirm runs with other
+    parameters than their arm's winner, do not belong; `include_unused` keeps them and adds the column `unused`:
+    why, or "".
     """
     plan, trials = load_plan(study_root), trials_frame(study_root)
     winners = {arm.name: winning_parameters(arm, plan, trials) for arm in plan.arms}

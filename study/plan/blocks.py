@@ -2,8 +2,8 @@
 
     blocks: {base.method: [simsiam, vicreg]}
 
-makes the studies `<study>-simsiam` and `<study>-vicreg`; several keys make every combination. Numbers of different blocks
-are never pooled: each block has its own bases, searches, contrasts and report.
+makes the studies `<study>-simsiam` and `<study>-vicreg`; several keys make every combination. Numbers of different
+blocks are never pooled: each block has its own bases, searches, contrasts and report.
 """
 
 from __future__ import annotations
