@@ -141,7 +141,7 @@ class TestStrength:
             ({"criterion": "mmcr", "strength": 0}, "strength", "must be above 0, but got 0"),
             ({"criterion": "mmcr", "strength": "a"}, "strength", "must be a number"),
             ({"criterion": "mmcr", "strength": 1, "start": {"strength": 1}}, "start.strength", "keep one"),
-            ({"criterion": "mmcr", "start": {"strength": 9}}, "start.strength", "outside of its range [0.03, 3]"),
+            ({"criterion": "mmcr", "start": {"strength": 90}}, "start.strength", "outside of its range [0.2, 20]"),
             ({"criterion": "mmcr", "start": {"strength": 1, "weight": 1}}, "start.weight", "is not tuned"),
             ({"criterion": "mmcr", "space": {"strength": {"low": 1, "high": 2}}}, "space.strength", "needs a value in"),
             (
