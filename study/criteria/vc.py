@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from torch import Tensor
-from torch.nn import functional
-
 from study.criteria._terms import Term, require_positive, require_weight, weighted_sum
 from study.criteria.base import Criterion, CriterionResult, Views
 from study.plan.space import FloatRange
 from study.tensors.covariance import off_diagonal_covariance
+from study.tensors.variance import std_shortfall
 
 Domain = Literal["sphere", "projector"]
 
@@ -76,11 +74,6 @@ class VC(Criterion):
         target = 1 / math.sqrt(x.shape[-1]) if on_sphere else 1.0
         return weighted_sum(
             views,
-            Term("std", self.std_weight, lambda: _std_shortfall(x, target, self.epsilon)),
+            Term("std", self.std_weight, lambda: std_shortfall(x, target, self.epsilon)),
             Term("covariance", self.covariance_weight, lambda: off_diagonal_covariance(x).sum()),
         )
-
-
-def _std_shortfall(x: Tensor, target: float, epsilon: float) -> Tensor:
-    """By how much the standard deviations of (views, batch, dim) samples miss `target`, mean over all of them."""
-    return functional.relu(target - (x.var(dim=1) + epsilon).sqrt()).mean()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.methods._heads import perceptron, require_widths
+from study.methods._pairs import require_two_views
 from study.methods.base import Method, MethodNetwork, MethodOutput
 
 
@@ -72,8 +73,7 @@ class SimSiamNetwork(MethodNetwork):
         Raises:
             ValueError: there are not exactly two views.
         """
-        if len(representations) != 2:
-            raise ValueError(f"SimSiam compares exactly 2 views, but got {len(representations)}")
+        require_two_views("SimSiam", representations)
         projections = torch.stack([self.projector(h) for h in representations])
         z1, z2 = projections
         p1, p2 = self.predictor(z1), self.predictor(z2)

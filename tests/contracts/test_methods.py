@@ -40,6 +40,12 @@ def test_yields_a_scalar_loss_and_projections_with_gradient(name: str) -> None:
     assert output.projections.requires_grad and output.projections.isfinite().all()
 
 
+def test_the_loss_pulls_at_the_very_projections_that_criteria_see(name: str) -> None:
+    output = _network(name)(_views())
+    (pull,) = torch.autograd.grad(output.loss, output.projections)
+    assert pull.isfinite().all() and pull.abs().sum() > 0
+
+
 @pytest.mark.parametrize("which", ["loss", "projections"])
 def test_gradient_reaches_the_backbone(name: str, which: str) -> None:
     network = _network(name)
