@@ -37,7 +37,7 @@ def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
     CUDA gets torch's own module, everything else `GatheredBatchNorm`.
     """
     if device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
@@ -68,4 +68,6 @@ def _gathered(layer: _BatchNorm) -> GatheredBatchNorm:
         if tensor.is_floating_point():
             made = made.to(tensor.device, tensor.dtype)
     made.load_state_dict(state)
+    for name, parameter in layer.named_parameters():
+        made.get_parameter(name).requires_grad_(parameter.requires_grad)  # a teacher's stay fixed
     return made.train(layer.training)
