@@ -75,4 +75,6 @@ def _gathered(layer: _BatchNorm) -> GatheredBatchNorm:
         if tensor.is_floating_point():
             made = made.to(tensor.device, tensor.dtype)
     made.load_state_dict(state)
+    for name, parameter in layer.named_parameters():
+        made.get_parameter(name).requires_grad_(parameter.requires_grad)  # a teacher's stay fixed
     return made.train(layer.training)
