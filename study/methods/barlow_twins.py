@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from study.methods._heads import perceptron, require_widths
+from study.methods._heads import perceptron
 from study.methods._pairs import PairMethod, PairNetwork
-from study.methods._settings import require_positive, require_weights
+from study.methods._settings import require_at_least, require_positive, require_weights
 from study.tensors.correlation import redundancy, standardise
 from study.tensors.gather import gather_rows
 
@@ -46,7 +46,7 @@ class BarlowTwins(PairMethod):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        require_widths(self, "projection_dim", "hidden_dim")
+        require_at_least(self, 1, "projection_dim", "hidden_dim")
         require_weights(self, "redundancy_weight")
         require_positive(self, "epsilon")
 

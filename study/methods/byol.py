@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods._checks import require_momentum
-from study.methods._heads import perceptron, require_widths
+from study.methods._heads import perceptron
+from study.methods._pairs import require_two_views
+from study.methods._settings import require_at_least, require_momentum
 from study.methods._teacher import Teacher, momentum_at
 from study.methods.base import Method, MethodNetwork, MethodOutput, Moment
 
@@ -38,7 +39,7 @@ class BYOL(Method):
     teacher_momentum: float = 0.99
 
     def __post_init__(self) -> None:
-        require_widths(self, "projection_dim", "hidden_dim")
+        require_at_least(self, 1, "projection_dim", "hidden_dim")
         require_momentum(self, "teacher_momentum")
 
     def build(self, backbone: nn.Module, representation_dim: int) -> BYOLNetwork:
@@ -68,8 +69,7 @@ class BYOLNetwork(MethodNetwork):
         Raises:
             ValueError: there are not exactly two views.
         """
-        if len(representations) != 2:
-            raise ValueError(f"BYOL compares exactly 2 views, but got {len(representations)}")
+        require_two_views("BYOL", representations)
         projections = torch.stack([self.projector(h) for h in representations])
         p1, p2 = (self.predictor(z) for z in projections)
         t1, t2 = (self.teacher(view, self.micro_batch_size) for view in views)

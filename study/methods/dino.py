@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods._checks import require_at_least, require_momentum, require_positive
-from study.methods._heads import require_widths
+from study.methods._settings import require_at_least, require_momentum, require_positive
 from study.methods._swapped import swapped_cross_entropy
 from study.methods._teacher import Teacher, momentum_at
 from study.methods.base import Method, MethodNetwork, MethodOutput, Moment
@@ -57,7 +56,7 @@ class DINO(Method):
     freeze_prototypes_epochs: int = 1
 
     def __post_init__(self) -> None:
-        require_widths(self, "projection_dim", "hidden_dim", "num_prototypes")
+        require_at_least(self, 1, "projection_dim", "hidden_dim", "num_prototypes")
         require_positive(self, "student_temperature", "teacher_temperature")
         require_momentum(self, "teacher_momentum", "centre_momentum")
         require_at_least(self, 0, "freeze_prototypes_epochs")

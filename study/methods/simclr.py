@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods._heads import perceptron, require_widths
+from study.methods._heads import perceptron
 from study.methods._pairs import PairMethod, PairNetwork
-from study.methods._settings import require_positive
+from study.methods._settings import require_at_least, require_positive
 from study.tensors.contrast import contrast
 from study.tensors.gather import gather_rows
 
@@ -43,7 +43,7 @@ class SimCLR(PairMethod):
     temperature: float = 0.5
 
     def __post_init__(self) -> None:
-        require_widths(self, "projection_dim", "hidden_dim")
+        require_at_least(self, 1, "projection_dim", "hidden_dim")
         require_positive(self, "temperature")
 
     def build(self, backbone: nn.Module, representation_dim: int) -> PairNetwork:

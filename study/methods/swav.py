@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods._checks import require_at_least, require_positive
-from study.methods._heads import perceptron, require_widths
+from study.methods._heads import perceptron
+from study.methods._settings import require_at_least, require_positive
 from study.methods._swapped import swapped_cross_entropy
 from study.methods.base import Method, MethodNetwork, MethodOutput, Moment
 from study.tensors.gather import gather_rows, own_rows
@@ -58,7 +58,7 @@ class SwAV(Method):
     freeze_prototypes_epochs: int = 1
 
     def __post_init__(self) -> None:
-        require_widths(self, "projection_dim", "hidden_dim", "num_prototypes")
+        require_at_least(self, 1, "projection_dim", "hidden_dim", "num_prototypes")
         require_positive(self, "temperature", "epsilon")
         require_at_least(self, 1, "sinkhorn_iterations")
         require_at_least(self, 0, "queue_size", "queue_from_epoch", "freeze_prototypes_epochs")

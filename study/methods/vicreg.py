@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods._heads import perceptron, require_widths
+from study.methods._heads import perceptron
 from study.methods._pairs import PairMethod, PairNetwork
-from study.methods._settings import require_positive, require_weights
+from study.methods._settings import require_at_least, require_positive, require_weights
 from study.tensors.covariance import off_diagonal_covariance
 from study.tensors.gather import gather_rows
 from study.tensors.variance import std_shortfall
@@ -54,7 +54,7 @@ class VICReg(PairMethod):
     epsilon: float = 1e-4
 
     def __post_init__(self) -> None:
-        require_widths(self, "projection_dim", "hidden_dim")
+        require_at_least(self, 1, "projection_dim", "hidden_dim")
         require_weights(self, "invariance_weight", "variance_weight", "covariance_weight")
         require_positive(self, "epsilon")
 
