@@ -67,10 +67,16 @@ def metrics(records: list[StepRecord]) -> list[tuple[int, dict[str, float]]]:
 PRETRAINING = pretraining(EPOCHS).training
 CONTINUATION = continuation(tiny_plan(f"continuation.epochs={EPOCHS}"), "uniformity").training
 MOMENTUM = pretraining(EPOCHS, **{"base.optimizer": "{name: sgd, lr: 0.05, momentum: 0.9}"}).training
+LOCAL_VIEWS = {"base.backbone": "conv_gap", "augmentation": "{name: small_images, num_local_views: 2}"}
+QUEUE = pretraining(EPOCHS, **LOCAL_VIEWS, **{"base.method": "{name: swav, queue_size: 120}"}).training
+TEACHER = pretraining(EPOCHS, **LOCAL_VIEWS, **{"base.method": "dino"}).training
 
 
 class TestResuming:
-    @pytest.fixture(params=[PRETRAINING, CONTINUATION, MOMENTUM], ids=["cosine", "criterion", "sgd"])
+    @pytest.fixture(
+        params=[PRETRAINING, CONTINUATION, MOMENTUM, QUEUE, TEACHER],
+        ids=["cosine", "criterion", "sgd", "queue and local views", "teacher and local views"],
+    )
     def training(self, request: pytest.FixtureRequest) -> Mapping[str, Any]:
         training: Mapping[str, Any] = request.param
         return training
