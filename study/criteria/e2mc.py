@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -14,6 +13,7 @@ from study.criteria._terms import Term, require_positive, require_weight, weight
 from study.criteria.base import Criterion, CriterionResult, Views
 from study.plan.space import FloatRange
 from study.tensors.covariance import off_diagonal_covariance
+from study.tensors.normal import normal_cdf
 from study.tensors.spacings import default_spacing, spacing_entropy
 from study.tensors.streams import stream
 
@@ -32,8 +32,9 @@ class E2MC(Criterion):
 
         total = covariance_weight · Σ_v R(U_v) - entropy_weight · mean_v H(U_v),    U_v = map(view v)
 
-    H is the mean over dimensions of the m-spacing entropy, in nats (0 = uniform, log ε = collapsed); R is the
-    sum of squared off-diagonal covariances divided by the number of dimensions.
+    H is the mean over dimensions of the m-spacing entropy, in nats (0 = uniform, log ε = collapsed; on a fixed batch
+    at most about log((N+1)/(N-m))); R is the sum of squared off-diagonal covariances divided by the number of
+    dimensions, about (D-1) / (144 (N-1)) for independent uniform ones.
 
     Source: Chakraborty, LeCun, Rudner & Learned-Miller, "Improving Pre-trained Self-Supervised Embeddings
     Through Effective Entropy Maximization", AISTATS 2025, https://arxiv.org/abs/2411.15931, with the details
@@ -56,8 +57,9 @@ class E2MC(Criterion):
         nominal_batch_size: covariances divide by this minus 1, as the authors' code does with its configured
             batch size; None: by N - 1.
         standardise: bring every dimension to zero mean and unit variance over the batch before the map.
-        num_rotations: judge the marginals after so many random rotations of the projections, new in every step and
-            the same for all views and processes, and average; 0: the axes as they are. See `SIGReg` for the stream.
+        num_rotations: compute both terms after so many random rotations of the projections, the same for all views,
+            and average; 0: the axes as they are. Each costs a QR decomposition of a D × D matrix. Like the directions
+            of `SIGReg`, they are a function of `torch.initial_seed()`, D and their number, and so new in every step.
         samples: `each` view on its own, the `first` alone, or all views `pooled` into one sample.
 
     Raises:
@@ -100,7 +102,7 @@ class E2MC(Criterion):
             if value not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, but got {name}={value!r}")
         numbers = self.spacing if isinstance(self.spacing, tuple) else (self.spacing,)
-        if not numbers or (self.spacing != "sqrt" and not all(isinstance(m, int) and m >= 1 for m in numbers)):
+        if self.spacing != "sqrt" and not (numbers and all(isinstance(m, int) and m >= 1 for m in numbers)):
             raise ValueError(f"spacing must be sqrt, or whole numbers >= 1, but got spacing={self.spacing!r}")
         if self.nominal_batch_size is not None and self.nominal_batch_size < 2:
             raise ValueError(f"nominal_batch_size must be >= 2, but got nominal_batch_size={self.nominal_batch_size}")
@@ -113,7 +115,9 @@ class E2MC(Criterion):
         Raises:
             ValueError: there are no more rows than the spacing m.
         """
-        hypercube = _to_unit_interval(self._rotated(self._sampled(views.projections)), self.map)
+        z = self._sampled(views.projections)
+        rotated = z @ self.rotations(z.shape[-1]).to(z)[:, None] if self.num_rotations else z[None]
+        hypercube = torch.sigmoid(rotated) if self.map == "sigmoid" else normal_cdf(rotated)
         return weighted_sum(
             views,
             Term("entropy", -self.entropy_weight, lambda: self._entropy(hypercube)),
@@ -131,19 +135,20 @@ class E2MC(Criterion):
         variance, mean = torch.var_mean(z, dim=1, correction=0, keepdim=True)
         return (z - mean) / (variance + _VARIANCE_FLOOR).sqrt()
 
-    def _rotated(self, z: Tensor) -> Tensor:
-        """Shape (rotations, samples, rows, dim)."""
-        if self.num_rotations == 0:
-            return z[None]
-        dim = z.shape[-1]
+    def rotations(self, dim: int) -> Tensor:
+        """Random orthogonal matrices, float64, shape (num_rotations, dim, dim); drawn on the CPU, like `SIGReg`'s.
+
+        They are uniformly distributed but for the signs of their columns, which neither term sees.
+        """
         generator = stream("e2mc", torch.initial_seed())
         drawn = torch.randn(self.num_rotations, dim, dim, dtype=torch.float64, generator=generator)
-        return z @ torch.linalg.qr(drawn).Q.to(z)[:, None]
+        orthogonal: Tensor = torch.linalg.qr(drawn).Q
+        return orthogonal
 
     def _entropy(self, hypercube: Tensor) -> Tensor:
-        """Mean over rotations, samples and dimensions."""
+        """Mean over rotations, samples and dimensions of (rotations, samples, rows, dim)."""
         spacing = default_spacing(hypercube.shape[-2]) if self.spacing == "sqrt" else self.spacing
-        spacings = spacing if isinstance(spacing, tuple) else (int(spacing),)
+        spacings = spacing if isinstance(spacing, tuple) else (spacing,)
         corrects_bias = self.bias_correction == "digamma"
         return spacing_entropy(hypercube.mT, spacings, self.epsilon, corrects_bias=corrects_bias).mean()
 
@@ -151,8 +156,3 @@ class E2MC(Criterion):
         """Sum over samples, mean over rotations."""
         divisor = None if self.nominal_batch_size is None else self.nominal_batch_size - 1
         return off_diagonal_covariance(hypercube, divisor).sum(dim=1).mean()
-
-
-def _to_unit_interval(z: Tensor, name: Map) -> Tensor:
-    """Map the line to (0, 1), elementwise."""
-    return torch.sigmoid(z) if name == "sigmoid" else 0.5 * (1 + torch.erf(z / math.sqrt(2)))

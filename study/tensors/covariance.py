@@ -37,24 +37,25 @@ def off_diagonal_covariance(samples: Tensor, divisor: int | None = None) -> Tens
 
 
 class _OffDiagonalCovariance(torch.autograd.Function):
+    """Rows of X̄ add up to zero and so do those of the slope: centring needs no backward pass of its own."""
+
     @staticmethod
     def forward(ctx: Any, samples: Tensor, divisor: int) -> Tensor:
         num_samples, dim = samples.shape[-2:]
         centred = samples - samples.mean(dim=-2, keepdim=True)
+        scale = 4 / (dim * divisor)
         if num_samples < dim:
             gram = centred @ centred.mT / divisor
             variances = centred.square().sum(dim=-2, keepdim=True) / divisor
             squares = gram.square().sum(dim=(-2, -1)) - variances.square().sum(dim=(-2, -1))
-            product = (gram, variances)
+            if ctx.needs_input_grad[0]:
+                ctx.save_for_backward((scale * gram @ centred).addcmul_(centred, variances, value=-scale))
         else:
             covariance = centred.mT @ centred / divisor
             covariance.diagonal(dim1=-2, dim2=-1).zero_()
             squares = covariance.square().sum(dim=(-2, -1))
-            product = (covariance,)
-        if ctx.needs_input_grad[0]:
-            slope = product[0] @ centred - centred * product[1] if num_samples < dim else centred @ product[0]
-            slope *= 4 / (dim * divisor)
-            ctx.save_for_backward(slope - slope.mean(dim=-2, keepdim=True))
+            if ctx.needs_input_grad[0]:
+                ctx.save_for_backward(centred @ (scale * covariance))
         return squares / dim
 
     @staticmethod

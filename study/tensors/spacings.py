@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from study.tensors.sorting import sort_rows
+
+_CACHED_SAMPLES = 2**16  # between 2**15 and 2**18 it makes no difference
 
 
 def default_spacing(num_samples: int) -> int:
@@ -28,8 +32,9 @@ def spacing_entropy(samples: Tensor, spacings: Sequence[int], epsilon: float, *,
     log(N+1) - ψ(N+1) ≈ 1/(2N) is left. ε bounds both the value (all samples equal: log ε) and the gradient of tied
     samples.
 
-    Sorting is along a contiguous axis and the gradient is written by hand: scattering the slope of the ordered samples
-    back costs less than letting autograd undo a sort, two slices and a logarithm.
+    The gradient is written by hand, and both are computed for a few rows at a time: scattering the slope of ordered
+    samples while they are in the cache costs less than letting autograd undo a sort, two slices and a logarithm.
+    Which of several tied samples gets which slope is a matter of their positions; the sum is not.
 
     Args:
         samples: shape (..., N); rows are estimated independently.
@@ -55,26 +60,42 @@ def spacing_entropy(samples: Tensor, spacings: Sequence[int], epsilon: float, *,
 class _MeanLogSpacing(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, samples: Tensor, spacings: tuple[int, ...], epsilon: float) -> Tensor:
-        ordered, order = torch.sort(samples.contiguous(), dim=-1, stable=True)
-        entropy = torch.zeros_like(ordered[..., 0])
-        slope = torch.zeros_like(ordered) if ctx.needs_input_grad[0] else None
-        for m in spacings:
-            factor = (ordered.shape[-1] + 1) / m
-            scaled = (ordered[..., m:] - ordered[..., :-m]).mul_(factor).add_(epsilon)
-            entropy += scaled.log().mean(dim=-1) / len(spacings)
+        rows = samples.reshape(-1, samples.shape[-1])
+        entropy = rows.new_empty(len(rows))
+        slope = torch.empty(rows.shape, dtype=rows.dtype, device=rows.device) if ctx.needs_input_grad[0] else None
+        for part in _parts(rows):
+            ordered, order = sort_rows(rows[part])
+            entropy[part], ordered_slope = _ordered_entropy(ordered, spacings, epsilon)
             if slope is not None:
-                share = scaled.reciprocal_().mul_(factor / (scaled.shape[-1] * len(spacings)))
-                slope[..., m:] += share
-                slope[..., :-m] -= share
+                slope[part].scatter_(-1, order, ordered_slope)
         if slope is not None:
-            ctx.save_for_backward(torch.empty_like(slope).scatter_(-1, order, slope))
-        return entropy
+            ctx.save_for_backward(slope.view(samples.shape))
+        return entropy.view(samples.shape[:-1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (slope,) = ctx.saved_tensors
         return gradient[..., None] * slope, None, None
+
+
+def _ordered_entropy(ordered: Tensor, spacings: Sequence[int], epsilon: float) -> tuple[Tensor, Tensor]:
+    """Entropies of ordered rows, shape (rows,), and their slopes at each sample, shape (rows, N)."""
+    entropy, slope = torch.zeros_like(ordered[:, 0]), torch.zeros_like(ordered)
+    for m in spacings:
+        factor = (ordered.shape[-1] + 1) / m
+        scaled = (ordered[:, m:] - ordered[:, :-m]).mul_(factor).add_(epsilon)
+        entropy += scaled.log().mean(dim=-1) / len(spacings)
+        share = scaled.reciprocal_().mul_(factor / (scaled.shape[-1] * len(spacings)))
+        slope[:, m:] += share
+        slope[:, :-m] -= share
+    return entropy, slope
+
+
+def _parts(rows: Tensor) -> Iterator[slice]:
+    """As many rows at a time as a CPU's cache holds with all that is computed from them; elsewhere all at once."""
+    size = max(1, _CACHED_SAMPLES // rows.shape[-1]) if rows.device.type == "cpu" else max(1, len(rows))
+    return (slice(start, start + size) for start in range(0, len(rows), size))
 
 
 def _digamma(m: int) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from study.tensors.covariance import off_diagonal_covariance
+from study.tensors.normal import normal_cdf
 from study.tensors.spacings import default_spacing, spacing_entropy
 
 _EPSILON = 1e-7
@@ -32,7 +31,7 @@ def describe_projections(projections: Tensor) -> dict[str, Tensor]:
     """
     z = projections[0].detach().float()
     num_rows, dim = z.shape
-    uniform = 0.5 * (1 + torch.erf(z / math.sqrt(2)))
+    uniform = normal_cdf(z)
     entropies = spacing_entropy(uniform.mT, (default_spacing(num_rows),), _EPSILON)
     variances = uniform.var(dim=0)
     floor = (variances.sum().square() - variances.square().sum()) / (dim * (num_rows - 1))

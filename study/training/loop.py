@@ -23,7 +23,7 @@ from study.training.diagnostics import describe_projections
 from study.training.optimizers import build_optimizer, learning_rate
 
 _FLUSH_AFTER_S = 2.0
-_MINIMISED = ("train/loss", "train/base_loss", "train/criterion")
+_MINIMISED = ("train/criterion", "train/base_loss", "train/loss")
 
 
 @dataclass(frozen=True)
@@ -218,10 +218,11 @@ def make_views(augmentation: Augmentation, images: Tensor, *keys: int | str) -> 
 
 
 def check_finite(records: Sequence[StepRecord]) -> None:
-    """Raise DivergedError when what is minimised is not finite; names the first such step."""
+    """Raise DivergedError when what is minimised is not finite; names the first such step, and its terms first."""
     for record in records:
-        bad = [name for name in _MINIMISED if not math.isfinite(record.metrics[name])]
-        if bad:
+        terms = (name for name in record.metrics if name.startswith("train/criterion/"))
+        bad = [name for name in (*terms, *_MINIMISED) if not math.isfinite(record.metrics[name])]
+        if not set(_MINIMISED).isdisjoint(bad):
             raise DivergedError(f"step {record.step}: {', '.join(bad)} not finite")
 
 

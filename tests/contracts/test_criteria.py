@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from study import registry
-from study.criteria.base import Criterion, Views
+from study.criteria.base import Criterion, CriterionResult, Views
 from study.errors import DivergedError
+from study.training.loop import StepRecord, check_finite
 
 _DEGENERATE = (
     "constant", "duplicated rows", "equal views", "zero dimension", "zero rows", "huge", "saturated", "ties", "rank 1",
@@ -37,6 +38,14 @@ def _gradient(criterion: Criterion, z: Tensor) -> Tensor:
         return torch.zeros_like(z)
     (gradient,) = torch.autograd.grad(total, z)
     return gradient
+
+
+def _result_or_culprit(criterion: Criterion, z: Tensor) -> CriterionResult | str:
+    """What comes out, or the term that the error names."""
+    try:
+        return criterion(Views(z))
+    except DivergedError as error:
+        return str(error).partition(":")[0]
 
 
 @pytest.mark.parametrize("shape", [(2, 60, 8), (2, 8, 60), (1, 2, 3), (2, 2, 3), (4, 5, 5)], ids=str)
@@ -93,18 +102,28 @@ def test_gradient_reaches_every_projection(name: str) -> None:
     assert bool((gradient != 0).any(dim=-1).all()) is has_terms
 
 
-def test_autocast_does_not_lower_the_precision(name: str) -> None:
-    z = _projections(2, 50, 6, dtype=torch.float32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+def test_autocast_does_not_lower_the_precision(name: str, half: torch.dtype, dtype: torch.dtype) -> None:
+    """Neither of the value nor of the gradient, when the backward pass is outside, where torch wants it."""
+    z = _projections(2, 50, 6, dtype=dtype).requires_grad_()
     outside = _make(name)(Views(z))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=half):
         inside = _make(name)(Views(z))
+    assert inside.total.dtype == dtype
     assert torch.equal(inside.total, outside.total)
     assert inside.terms == outside.terms
+    if outside.total.requires_grad:
+        gradients = [torch.autograd.grad(result.total, z)[0] for result in (inside, outside)]
+        assert torch.equal(*gradients)
 
 
-def test_half_precision_projections_are_raised_to_single(name: str) -> None:
-    z = _projections(2, 50, 6).bfloat16()
-    assert torch.equal(_make(name)(Views(z)).total, _make(name)(Views(z.float())).total)
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_projections_are_raised_to_single(name: str, half: torch.dtype) -> None:
+    z = _projections(2, 50, 6).to(half)
+    raised = _make(name)(Views(z)).total
+    assert raised.dtype == torch.float32
+    assert torch.equal(raised, _make(name)(Views(z.float())).total)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -135,18 +154,29 @@ def test_degenerate_batches_stay_finite(name: str, kind: str, shape: tuple[int, 
     assert bool(_gradient(_make(name), z).isfinite().all())
 
 
-def test_projections_that_are_not_finite_never_pass_unnoticed(name: str) -> None:
-    """They give an error that names a term, or a total that is not finite either, which ends the training."""
-    z = _projections(2, 30, 6)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_projections_that_are_not_finite_end_the_training_with_a_term(
+    name: str, value: float, dtype: torch.dtype
+) -> None:
+    """At once, where a matrix cannot be decomposed, or where the loop fetches the terms; either names a term."""
+    z = _projections(2, 30, 6, dtype=dtype)
     terms = _make(name)(Views(z)).terms
-    z[0, 3, 2] = math.nan
-    try:
-        total = _make(name)(Views(z)).total
-    except DivergedError as error:
-        is_noticed = str(error).partition(":")[0] in terms
+    z[0, 3, 2] = value
+    result = _result_or_culprit(_make(name), z)
+    if isinstance(result, str):
+        assert result in terms
+        return
+    assert result.terms.keys() == terms.keys()
+    assert not any(math.isfinite(term) for term in result.terms.values())
+    metrics = {f"train/criterion/{label}": float(term) for label, term in result.terms.items()}
+    metrics |= {"train/criterion": float(result.total), "train/base_loss": 1.0, "train/loss": 1 + float(result.total)}
+    if terms:
+        named = ", ".join([*(f"train/criterion/{label}" for label in terms), "train/criterion", "train/loss"])
+        with pytest.raises(DivergedError, match=f"^step 7: {named} not finite$"):
+            check_finite([StepRecord(7, metrics)])
     else:
-        is_noticed = not math.isfinite(total)
-    assert is_noticed is bool(terms)
+        check_finite([StepRecord(7, metrics)])
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 4), (2, 0, 4), (0, 5, 4), (10, 4)], ids=str)
@@ -173,6 +203,9 @@ def test_settings_are_a_frozen_dataclass(name: str) -> None:
     for component, settings in cls.components.items():
         assert settings and set(settings) <= fields, component
         assert _make(name, **settings) != _make(name), component
+    for preset, settings in cls.presets.items():
+        assert settings and set(settings) <= fields, preset
+        assert _make(name, **settings) != _make(name), preset
     for field, space in cls.search_space.items():
         assert {getattr(_make(name, **{field: bound}), field) for bound in (space.low, space.high)} == {
             space.low,
@@ -181,11 +214,23 @@ def test_settings_are_a_frozen_dataclass(name: str) -> None:
 
 
 def test_zero_weights_switch_everything_off_but_the_report(name: str) -> None:
-    cls = registry.component("criteria", name)
-    weights = {f.name: 0.0 for f in dataclasses.fields(cls) if f.name.endswith("weight")}
     z = _projections(2, 30, 6)
-    off, default = _make(name, **weights)(Views(z.requires_grad_())), _make(name)(Views(z))
+    off, default = _make(name, **_no_weights(name))(Views(z.requires_grad_())), _make(name)(Views(z))
     assert float(off.total) == 0 and not off.total.requires_grad
     assert off.terms.keys() == default.terms.keys()
     for label, term in off.terms.items():
         torch.testing.assert_close(term, default.terms[label])
+
+
+def test_terms_without_weight_leave_the_total_alone(name: str) -> None:
+    """Even when they are not finite, unless they cannot be computed at all."""
+    z = _projections(2, 30, 6)
+    terms = _make(name)(Views(z)).terms
+    z[0, 3, 2] = math.nan
+    result = _result_or_culprit(_make(name, **_no_weights(name)), z)
+    assert result in terms if isinstance(result, str) else float(result.total) == 0
+
+
+def _no_weights(name: str) -> dict[str, float]:
+    cls = registry.component("criteria", name)
+    return {f.name: 0.0 for f in dataclasses.fields(cls) if f.name.endswith("weight")}

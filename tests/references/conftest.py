@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy import special
 from torch import Tensor
 
 from study.criteria.base import Criterion, Views
@@ -29,6 +30,8 @@ def defects() -> Mapping[str, Tensor]:
     low_rank = rng.standard_normal((_N, 8)) @ rng.standard_normal((8, _D))
     shared = rng.standard_normal((_N, 1))
     shared = (shared - shared.mean()) / shared.std()
+    laplace = rng.laplace(scale=np.sqrt(0.5), size=(_N, _D))
+    uniform = rng.uniform(size=(_N, _D // 2))
     made = {
         "ideal": normal,
         "scale 0.5": 0.5 * normal,
@@ -36,10 +39,11 @@ def defects() -> Mapping[str, Tensor]:
         "mean shift 1": normal + 1,
         "rank 8": low_rank / low_rank.std(axis=0),
         "equicorrelated": np.sqrt(0.5) * normal + np.sqrt(0.5) * shared,
-        "Laplace": rng.laplace(scale=np.sqrt(0.5), size=(_N, _D)),
+        "Laplace": laplace,
         "bimodal": 0.95 * signs + np.sqrt(1 - 0.95**2) * normal,
         "half of the dims dead": half_dead,
         "100 tight clusters": clusters + 0.05 * normal,
+        "dependent pairs": special.ndtri(np.concatenate([uniform, abs(2 * uniform - 1)], axis=1)),
     }
     return {name: torch.from_numpy(z)[None] for name, z in made.items()}
 
