@@ -13,8 +13,8 @@ from tests.fakes.sweep_file import edited, plan_of
 # every stored run and base becomes unknown and is trained anew. If that is not meant (a reordered dict, a float that
 # became an int, a renamed field), mend the change; if it is (a new field that decides the weights), raise
 # SCHEMA_VERSION, write the new names here, and say so in the changelog.
-BASE_ID = "dfd3ab868ec9"
-RUN_ID = "uniformity-b1-c1-8458b053d0c6"
+BASE_ID = "54b2848173cf"
+RUN_ID = "uniformity-b1-c1-143623a85d11"
 EVALUATION_KEY = "linear_probe-test-8f6d0d37"
 
 
