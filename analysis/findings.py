@@ -64,7 +64,7 @@ def search_name(plan: Plan) -> str:
 def _search(trials: pd.DataFrame, plan: Plan) -> list[str]:
     tuned = [arm.name for arm in plan.arms if arm.is_tuned]
     if not tuned:
-        return []
+        return ["Exploratory: nothing was tuned, every arm ran at the values that its sweep file declares."]
     budget = plan.tune.trials_per_arm
     because = f" (TPE samples at random until {_TPE_STARTUP_TRIALS} trials have ended)"
     reason = because if plan.tune.sampler == "tpe" and search_name(plan).startswith("random") else ""

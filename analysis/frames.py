@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,7 @@ from study.plan.model import Phase, Plan, RunSpec
 
 RUN_COLUMNS = (
     "run_id", "arm", "phase", "base_seed", "continuation_seed", "status", "num_attempts", "cpu_s",
-    "criterion", "code",
+    "criterion", "code", "commit", "dataset", "cpu_model", "start_t",
 )  # fmt: skip
 TRIAL_COLUMNS = ("arm", "number", "state", "objective", "run_ids")
 Winners = Mapping[str, Mapping[str, float] | None]
@@ -49,9 +50,11 @@ def load_plan(study_root: Path) -> Plan:
 def runs_frame(study_root: Path, *, include_unused: bool = False) -> pd.DataFrame:
     """Return one row per run that belongs to the plan, sorted by run id.
 
-    Columns: `RUN_COLUMNS`, `param/<dotted name>` for every field of the criterion and the recipe, and
-    `<split>/<evaluation>/<metric>`. Runs of other arms or seeds, and confirm runs with other parameters than
-    their arm's winner, do not belong; `include_unused` keeps them and adds the column `unused`: why, or "".
+    Columns: `RUN_COLUMNS` (the last four from the run's first attempt that started: git commit, sha256 of the
+    training files, CPU model, seconds since the epoch), `param/<dotted name>` for every field of the criterion and
+    the recipe, and `<split>/<evaluation>/<metric>`. Runs of other arms or seeds, and confirm runs with other
+    parameters than their arm's winner, do not belong; `include_unused` keeps them and adds the column `unused`:
+    why, or "".
     """
     plan, trials = load_plan(study_root), trials_frame(study_root)
     winners = {arm.name: winning_parameters(arm, plan, trials) for arm in plan.arms}
@@ -96,6 +99,7 @@ def required_evaluations(plan: Plan, phase: str) -> set[tuple[str, str]]:
 def _run_row(run: RunPaths, spec: RunSpec, plan: Plan) -> dict[str, Any]:
     state = replay_run(run)
     metrics = _metrics(state, plan)
+    started = next((a.started for a in state.attempts if a.started is not None), {})
     return {
         "run_id": spec.run_id,
         **{name: spec.labels[name] for name in ("arm", "phase", "base_seed", "continuation_seed")},
@@ -104,6 +108,10 @@ def _run_row(run: RunPaths, spec: RunSpec, plan: Plan) -> dict[str, Any]:
         "cpu_s": state.cpu_s,
         "criterion": spec.training["criterion"]["name"],
         "code": (state.trained or {}).get("code", ""),
+        "commit": started.get("commit") or "",
+        "dataset": started.get("dataset_fingerprint", ""),
+        "cpu_model": started.get("cpu_model", ""),
+        "start_t": float(started.get("t", math.nan)),
         **{PARAM_PREFIX + name: _scalar(value) for name, value in tunable_values(spec.training).items()},
         **{f"{split}/{name}/{key}": v for (split, name), values in metrics.items() for key, v in values.items()},
     }

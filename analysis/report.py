@@ -135,7 +135,22 @@ def _markdown(
         parts += [f"## {section.title}", section.note, render.to_markdown(section.table).rstrip()]
         if section.stem == "contrasts":
             parts.append("![Paired differences of the declared contrasts](paired_differences.png)")
-    return "\n\n".join([*filter(None, parts), "## Provenance", _provenance(plan, runs)]) + "\n"
+    return "\n\n".join([*filter(None, parts), "## Provenance", _origins(runs), _provenance(plan, runs)]) + "\n"
+
+
+def _origins(runs: pd.DataFrame) -> str:
+    """Which code, data and machines the numbers come from, and when."""
+    lines = []
+    for column, what in (
+        ("code", "code identity (sha256)"), ("commit", "git commit"), ("dataset", "training files (sha256)"),
+        ("cpu_model", "CPU"),
+    ):  # fmt: skip
+        values = sorted(set(runs[column]) - {""})
+        lines += [f"- {what}: {', '.join(f'`{value}`' for value in values)}"] if values else []
+    starts = pd.to_datetime(runs["start_t"].dropna(), unit="s", utc=True)
+    if len(starts):
+        lines.append(f"- runs started: {starts.min():%Y-%m-%d %H:%M} to {starts.max():%Y-%m-%d %H:%M} UTC")
+    return "\n".join(lines)
 
 
 def _provenance(plan: Plan, runs: pd.DataFrame) -> str:

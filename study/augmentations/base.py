@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-
 NUM_FULL_VIEWS = 2
 
 

@@ -48,6 +48,8 @@ def _describe_arm(arm: Arm, plan: Plan) -> str:
         what = f"{arm.parent} {', '.join(changes)} (generated)"
     if arm.inherits:
         return f"{what}; parameters of {arm.parent}'s winner"
+    if arm.strength is not None:
+        what += f", gradient scaled to {arm.strength:g} of the base loss's"
     ranges = [f"{name.rpartition('.')[2]} in [{r.low:g}, {r.high:g}]" for name, r in arm.space.items()]
     return f"{what}; {plan.tune.trials_per_arm} trials of {', '.join(ranges)}" if ranges else f"{what}; nothing tuned"
 

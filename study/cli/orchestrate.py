@@ -8,8 +8,9 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED
 from study.errors import HomeError
@@ -38,15 +39,26 @@ if TYPE_CHECKING:
 _PUBLISHER_PATIENCE_S = 90.0
 
 
-def orchestrate(plan: Plan, text: str, home: HomePaths, site: Site, console: Console, args: argparse.Namespace) -> int:
-    """Run the study under its lease; returns the exit code."""
+def orchestrate(
+    plan: Plan, origin: Mapping[str, Any], home: HomePaths, site: Site, console: Console, args: argparse.Namespace
+) -> int:
+    """Run the study under its lease; returns the exit code.
+
+    Args:
+        plan: the study.
+        origin: `text` of the sweep file, and what else recognises the command once the study is finished.
+        home: where the study lives.
+        site: where its runs execute.
+        console: where progress is shown.
+        args: options of the command line.
+    """
     study = home.study(plan.study)
     _make_folder(study, home)
     lease = Lease.acquire(study.lease, take_over=args.take_over)
     try:
         if lease.replaced:
             console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
-        _prepare(plan, text, home, console, accept_code_change=args.accept_code_change)
+        _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
         settings = Settings(locate_data(plan, home), site.checkpoint_every_s)
         slots = args.slots or site.slots
         executor: Executor = LocalExecutor(slots) if site.executor == "local" else InlineExecutor()
@@ -67,8 +79,7 @@ def orchestrate(plan: Plan, text: str, home: HomePaths, site: Site, console: Con
                 board.say("Writing tables and figures")
                 summary = _summary(home, plan.study)
                 if not progress.failures():
-                    record = {"text": text, "overrides": list(args.overrides), "summary": summary, "t": time.time()}
-                    write_json(study.finished, record)
+                    write_json(study.finished, {**origin, "summary": summary, "t": time.time()})
                 board.say("Publishing to MLflow")
                 has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
         if was_stopped:

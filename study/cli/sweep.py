@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.cli.common import FINISHED, ROOT, add_home, chosen_home, guarded
+from study.cli.common import FINISHED, ROOT, SOME_FAILED, add_home, chosen_home, guarded
 from study.errors import JournalError, UserError, did_you_mean
 from study.journal.files import read_json_or_none
 from study.paths import HomePaths, from_user
@@ -58,19 +58,26 @@ def _run(args: argparse.Namespace) -> int:
             "SLURM answers here, but no site is chosen: runs go to this machine. Choose one with --site FILE."
         )
     with _doing(console, f"Reading {args.sweep}"):
-        from study.plan.load import load_plan
+        from study.plan.load import load_plans
 
-        plan = load_plan(text, args.sweep, args.overrides)
+        plans = load_plans(text, args.sweep, args.overrides)
     if args.dry_run:
         from study.cli.dry_run import describe
 
         with _doing(console, "Timing a few training steps"):
-            description = describe(plan, home)
-        print(description)
+            descriptions = [describe(plan, home) for plan in plans]
+        print("\n\n".join(descriptions))
         return FINISHED
     from study.cli.orchestrate import orchestrate
 
-    return orchestrate(plan, text, home, site, console, args)
+    worst = FINISHED
+    for block, plan in enumerate(plans):
+        origin = {"text": text, "given": list(args.overrides), "block": block, "num_blocks": len(plans)}
+        code = orchestrate(plan, origin, home, site, console, args)
+        if code not in (FINISHED, SOME_FAILED):
+            return code
+        worst = max(worst, code)
+    return worst
 
 
 def _find_sweep(given: str) -> Path:
@@ -106,15 +113,18 @@ def _read_sweep(path: Path) -> str:
 
 
 def _finished_before(home: HomePaths, text: str, overrides: Sequence[str]) -> str | None:
-    """The stored last words of a study that this very text and these overrides have finished."""
+    """The stored last words of the studies that this very text and these overrides have finished."""
+    records = []
     for file in sorted(home.root.glob("*/finished.json")):
         try:
             record = read_json_or_none(file) or {}
         except JournalError:
             continue  # the long way finds out what is done, and writes the file anew
-        if record.get("text") == text and record.get("overrides") == list(overrides) and "summary" in record:
-            return str(record["summary"])
-    return None
+        if (record.get("text"), record.get("given")) == (text, list(overrides)):
+            records.append(record)
+    if not records or len(records) < records[0]["num_blocks"]:
+        return None
+    return "\n\n".join(record["summary"] for record in sorted(records, key=lambda record: record["block"]))
 
 
 def _site(args: argparse.Namespace) -> tuple[Site, bool]:

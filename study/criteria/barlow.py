@@ -13,6 +13,7 @@ from torch import Tensor
 from study.criteria._terms import Term, require_positive, require_weight, weighted_sum
 from study.criteria.base import Criterion, CriterionResult, Views
 from study.plan.space import FloatRange
+from study.tensors.correlation import redundancy, standardise
 
 
 @dataclass(frozen=True)
@@ -48,31 +49,9 @@ class Barlow(Criterion):
 
     def compute(self, views: Views) -> CriterionResult:
         """Compute the criterion."""
-        z, epsilon = views.projections, self.epsilon
-        return weighted_sum(views, Term("redundancy", self.weight, lambda: _redundancy(_standardise(z, epsilon))))
+        z = views.projections
+        return weighted_sum(views, Term("redundancy", self.weight, lambda: self._mean_redundancy(z)))
 
-
-def _standardise(z: Tensor, epsilon: float) -> Tensor:
-    """Zero mean and unit variance of every dimension of every view."""
-    variance, mean = torch.var_mean(z, dim=1, correction=0, keepdim=True)
-    return (z - mean) / (variance + epsilon).sqrt()
-
-
-def _redundancy(z: Tensor) -> Tensor:
-    """Mean over pairs of views of Σ_{i≠j} C_ij², by the smaller of the two product matrices.
-
-    For N < D, Σ_ij C_ij² = Σ_nm (Z_v Z_vᵀ)_nm (Z_w Z_wᵀ)_nm / N², from which the diagonal's share is subtracted.
-    """
-    num_rows, dim = z.shape[1:]
-    pairs = list(combinations(range(len(z)), 2))
-    if num_rows < dim:
-        grams = z @ z.mT / num_rows
-        diagonals = [(z[v] * z[w]).mean(dim=0) for v, w in pairs]
-        sums = [
-            (grams[v] * grams[w]).sum() - diagonal.square().sum()
-            for (v, w), diagonal in zip(pairs, diagonals, strict=True)
-        ]
-    else:
-        own = torch.eye(dim, dtype=torch.bool, device=z.device)
-        sums = [(z[v].mT @ z[w] / num_rows).masked_fill(own, 0.0).square().sum() for v, w in pairs]
-    return torch.stack(sums).mean()
+    def _mean_redundancy(self, z: Tensor) -> Tensor:
+        pairs = combinations(standardise(z, self.epsilon), 2)
+        return torch.stack([redundancy(*pair) for pair in pairs]).mean()

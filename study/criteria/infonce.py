@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,6 +13,7 @@ from torch import Tensor
 from study.criteria._terms import Term, require_positive, require_weight, weighted_sum
 from study.criteria.base import Criterion, CriterionResult, Views
 from study.plan.space import FloatRange
+from study.tensors.contrast import contrast
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,4 @@ class InfoNCE(Criterion):
 
     def _mean_contrast(self, e: Tensor) -> Tensor:
         pairs = combinations(e, 2)
-        return torch.stack([_contrast(torch.cat(p), self.temperature, self.decoupled) for p in pairs]).mean()
-
-
-def _contrast(e: Tensor, temperature: float, decoupled: bool) -> Tensor:
-    """NT-Xent of (2N, dim) embeddings, rows n and N + n are views of the same image."""
-    num_rows = len(e)
-    logits = e @ e.mT / temperature
-    positives = logits.diagonal(num_rows // 2).mean()
-    excluded = torch.eye(num_rows, dtype=torch.bool, device=e.device)
-    if decoupled:
-        excluded = excluded | excluded.roll(num_rows // 2, dims=1)
-    return logits.masked_fill(excluded, -math.inf).logsumexp(dim=1).mean() - positives
+        return torch.stack([contrast(*pair, self.temperature, decoupled=self.decoupled) for pair in pairs]).mean()

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from torch import Tensor
-from torch.nn import functional
-
 from study.criteria._terms import Term, require_positive, require_weight, weighted_sum
 from study.criteria.base import Criterion, CriterionResult, Views
 from study.plan.space import FloatRange
 from study.tensors.covariance import off_diagonal_covariance
+from study.tensors.variance import std_shortfall
 
-Space = Literal["sphere", "projector"]
+Domain = Literal["sphere", "projector"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class VC(Criterion):
     Attributes:
         std_weight: ≥ 0.
         covariance_weight: ≥ 0.
-        space: `sphere` or `projector`.
+        domain: `sphere` or `projector`.
         epsilon: ε > 0; bounds the slope of the root where a dimension is constant.
 
     Raises:
@@ -50,7 +48,7 @@ class VC(Criterion):
 
     std_weight: float = 1.0
     covariance_weight: float = 0.01
-    space: Space = "sphere"
+    domain: Domain = "sphere"
     epsilon: float = 1e-4
 
     search_space: ClassVar[Mapping[str, FloatRange]] = {
@@ -66,21 +64,16 @@ class VC(Criterion):
         require_weight("std_weight", self.std_weight)
         require_weight("covariance_weight", self.covariance_weight)
         require_positive("epsilon", self.epsilon)
-        if self.space not in get_args(Space):
-            raise ValueError(f"space must be one of {', '.join(get_args(Space))}, but got space={self.space!r}")
+        if self.domain not in get_args(Domain):
+            raise ValueError(f"domain must be one of {', '.join(get_args(Domain))}, but got domain={self.domain!r}")
 
     def compute(self, views: Views) -> CriterionResult:
         """Compute the criterion."""
-        on_sphere = self.space == "sphere"
+        on_sphere = self.domain == "sphere"
         x = views.embeddings if on_sphere else views.projections
         target = 1 / math.sqrt(x.shape[-1]) if on_sphere else 1.0
         return weighted_sum(
             views,
-            Term("std", self.std_weight, lambda: _std_shortfall(x, target, self.epsilon)),
+            Term("std", self.std_weight, lambda: std_shortfall(x, target, self.epsilon)),
             Term("covariance", self.covariance_weight, lambda: off_diagonal_covariance(x).sum()),
         )
-
-
-def _std_shortfall(x: Tensor, target: float, epsilon: float) -> Tensor:
-    """By how much the standard deviations of (views, batch, dim) samples miss `target`, mean over all of them."""
-    return functional.relu(target - (x.var(dim=1) + epsilon).sqrt()).mean()

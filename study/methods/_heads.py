@@ -19,10 +19,3 @@ def perceptron(widths: Sequence[int], *, last_bias: bool = True) -> nn.Sequentia
     for inputs, outputs in zip(hidden, [*hidden[1:], last], strict=True):
         layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(last, out, bias=last_bias))
-
-
-def require_widths(settings: object, *names: str) -> None:
-    """Raise ValueError unless the named fields are at least 1."""
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise ValueError(f"{name} must be >= 1, but got {name}={getattr(settings, name)}")

@@ -63,7 +63,7 @@ class MethodNetwork(nn.Module, ABC):
         backbone: maps images (batch, channels, height, width) to representations (batch, representation_dim).
         own_rates: submodule → learning rate that no schedule and no search changes.
         micro_batch_size: the backbone sees at most so many images at a time, to save memory; None: whole views.
-            Heads, loss and criterion see the whole batch all the same; batch normalisation inside the backbone does not.
+            Heads, loss and criterion see the whole batch all the same; the backbone's batch normalisation does not.
     """
 
     backbone: nn.Module
@@ -108,7 +108,7 @@ class MethodNetwork(nn.Module, ABC):
             return representations
         parts = [
             checkpoint(self.backbone, part, use_reentrant=False, context_fn=self._once)
-            for part in view.split(size)
+            for part in torch.split(view, size)
         ]
         return torch.cat(parts)
 

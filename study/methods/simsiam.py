@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods._heads import perceptron, require_widths
+from study.methods._heads import perceptron
+from study.methods._pairs import require_two_views
+from study.methods._settings import require_at_least, require_positive
 from study.methods.base import Method, MethodNetwork, MethodOutput
 
 
@@ -39,9 +40,9 @@ class SimSiam(Method):
     predictor_lr: float | None = None
 
     def __post_init__(self) -> None:
-        require_widths(self, "projection_dim", "hidden_dim", "predictor_hidden_dim")
-        if self.predictor_lr is not None and not 0 < self.predictor_lr < math.inf:
-            raise ValueError(f"predictor_lr must be finite and > 0, but got predictor_lr={self.predictor_lr:g}")
+        require_at_least(self, 1, "projection_dim", "hidden_dim", "predictor_hidden_dim")
+        if self.predictor_lr is not None:
+            require_positive(self, "predictor_lr")
 
     def build(self, backbone: nn.Module, representation_dim: int) -> SimSiamNetwork:
         """Put projector and predictor on `backbone`."""
@@ -72,8 +73,7 @@ class SimSiamNetwork(MethodNetwork):
         Raises:
             ValueError: there are not exactly two views.
         """
-        if len(representations) != 2:
-            raise ValueError(f"SimSiam compares exactly 2 views, but got {len(representations)}")
+        require_two_views("SimSiam", representations)
         projections = torch.stack([self.projector(h) for h in representations])
         z1, z2 = projections
         p1, p2 = self.predictor(z1), self.predictor(z2)

@@ -83,7 +83,7 @@ def decide(plan: Plan, now: Situation) -> list[Action]:
 def known_specs(plan: Plan, trials: Mapping[str, Sequence[Trial]]) -> Iterator[tuple[RunSpec, Phase]]:
     """Every run that the plan needs as far as it is known yet: bases, trials' runs, confirming runs of decided arms."""
     seen = set()
-    for seed in (*plan.tune.base_seeds, *plan.confirm.base_seeds):
+    for seed in plan.base_seeds:
         yield base_spec(plan, seed), Phase.PREPARE
     for arm in plan.arms:
         for trial in trials.get(arm.name, ()):

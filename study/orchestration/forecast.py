@@ -59,12 +59,11 @@ class Forecast:
 
 def count_runs(plan: Plan) -> dict[Phase, int]:
     """Runs that the plan needs, by phase."""
-    bases = {*plan.tune.base_seeds, *plan.confirm.base_seeds}
     tuned = sum(arm.is_tuned for arm in plan.arms)
     per_trial = len(plan.tune.base_seeds) * len(plan.tune.continuation_seeds)
     confirming = sum(len(plan.confirm.continuation_seeds) if arm.continued else 1 for arm in plan.arms)
     return {
-        Phase.PREPARE: len(bases),
+        Phase.PREPARE: len(plan.base_seeds),
         Phase.TUNE: tuned * plan.tune.trials_per_arm * per_trial,
         Phase.CONFIRM: confirming * len(plan.confirm.base_seeds),
     }
@@ -92,8 +91,8 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
     """
     import torch
 
-    from study.training.assemble import build_network, component
     from study.training.add_on import AddOn
+    from study.training.assemble import build_network, component
     from study.training.loop import backpropagate, make_views
 
     torch.set_num_threads(training["numerics"]["num_threads"])

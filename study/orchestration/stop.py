@@ -20,8 +20,7 @@ def request_stop(home: HomePaths, name: str) -> str:
         return f"Asked the orchestrator ({describe(holder)}) to stop; its runs save a checkpoint and leave."
     stopped = 0
     plan = Plan.from_json(read_json(study.plan))
-    seeds = (*plan.tune.base_seeds, *plan.confirm.base_seeds)
-    bases = [home.base(base_spec(plan, seed).run_id) for seed in seeds]
+    bases = [home.base(base_spec(plan, seed).run_id) for seed in plan.base_seeds]
     for run in (*bases, *study.existing_runs()):
         attempts = run.existing_attempts()
         last = replay_attempt(attempts[-1]) if attempts else None

@@ -30,7 +30,10 @@ def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
         problems.append(Problem(path, "needs drop (a list of components, or all) or swap (field: other value)"))
         return []
     inherits = rule.weights == "inherited"
-    return [replace(arm, inherits=inherits) for arm in (*_dropped(parent, rule, path, problems), *_swapped(parent, rule, path, problems))]
+    return [
+        replace(arm, inherits=inherits)
+        for arm in (*_dropped(parent, rule, path, problems), *_swapped(parent, rule, path, problems))
+    ]
 
 
 def _dropped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> Iterator[Arm]:
@@ -50,6 +53,8 @@ def _swapped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
     """A list holds several values, each of which makes an arm; a value that is a list itself stands in a list."""
     for field, given in rule.swap.items():
         values = given if isinstance(given, list) else [given]
+        if not values:
+            problems.append(Problem(f"{path}.swap.{field}", "holds no value"))
         for index, value in enumerate(values):
             where = f"{path}.swap.{field}" + (f"[{index}]" if isinstance(given, list) else "")
             found = _resolved(parent, field, value, where, problems)

@@ -31,7 +31,10 @@ def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> 
         return []
     start = spaces.shared_start(sweep, shared, problems) if has(sweep, "continuation") else {}
     shared = {key: shared[key] for key in start}
-    declared = {name: _declared(name, arm, shared, start, problems) for name, arm in sweep.arms.items()}
+    is_searched = not has(sweep, "tune") or sweep.tune is not None
+    declared = {
+        name: _declared(name, arm, shared, start, problems, is_searched=is_searched) for name, arm in sweep.arms.items()
+    }
     arms = [arm for arm in declared.values() if arm is not None]
     rules = sweep.ablate if isinstance(sweep.ablate, list) else [sweep.ablate]
     for index, rule in enumerate(rules):
@@ -52,8 +55,9 @@ def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> 
 
 
 def _declared(
-    name: str, arm: ArmIn, shared: Mapping[str, FloatRange], shared_start: Mapping[str, float], problems: list[Problem]
-) -> Arm | None:
+    name: str, arm: ArmIn, shared: Mapping[str, FloatRange], shared_start: Mapping[str, float], problems: list[Problem],
+    *, is_searched: bool,
+) -> Arm | None:  # fmt: skip
     path = f"arms.{name}"
     fixed = dict(arm.model_extra or {})
     if not arm.continue_:
@@ -79,9 +83,13 @@ def _declared(
         _place_start_problems(problems, before, path, arm)
         return None
     criterion, instance = found
-    space = spaces.own_space(arm, instance, fixed, path, problems)
-    strength = spaces.strength_space(arm, path, problems)
-    start = {f"criterion.{key}": float(criterion.params[key]) for key in space} | {key: arm.start[key] for key in strength}
+    space = spaces.own_space(arm, instance, fixed, path, problems) if is_searched else {}
+    strength = spaces.strength_space(arm, path, problems) if is_searched else {}
+    if arm.space and not is_searched:
+        problems.append(Problem(f"{path}.space", "nothing is searched with tune: none; leave it out, or set tune up"))
+    start = {f"criterion.{key}": float(criterion.params[key]) for key in space} | {
+        key: arm.start[key] for key in strength
+    }
     full = {f"criterion.{key}": r for key, r in space.items()} | strength
     for key, value in start.items():
         problems += spaces.outside(f"{path}.start.{key.removeprefix('criterion.')}", value, full[key])

@@ -25,13 +25,13 @@ def check_study(sweep: SweepIn, problems: list[Problem]) -> None:
 def check_seeds(sweep: SweepIn, problems: list[Problem]) -> None:
     """Every seed counts once, and what was tuned on a base is not confirmed on it."""
     for phase in ("tune", "confirm"):
-        if has(sweep, phase):
+        if has(sweep, phase) and getattr(sweep, phase) is not None:
             for level in ("base_seeds", "continuation_seeds"):
                 twice = sorted(seed for seed, n in Counter(getattr(getattr(sweep, phase), level)).items() if n > 1)
                 if twice:
                     message = f"every seed counts once, but {shown(twice)} stand there more than once"
                     problems.append(Problem(f"{phase}.{level}", message))
-    if has(sweep, "tune", "confirm"):
+    if has(sweep, "tune", "confirm") and sweep.tune is not None:
         shared = sorted(set(sweep.tune.base_seeds) & set(sweep.confirm.base_seeds))
         if shared:
             message = (

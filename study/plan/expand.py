@@ -9,7 +9,7 @@ from typing import Any
 from study.plan.identity import evaluation_request, training_identity
 from study.plan.model import Arm, EvaluationRequest, Phase, Plan, Recipe, RunSpec
 
-NO_CRITERION = {"name": "none", "params": {}, "strength": None}
+NO_CRITERION: Mapping[str, Any] = {"name": "none", "params": {}, "strength": None}
 TRAINED_SPLITS = {Phase.TUNE: "validation", Phase.CONFIRM: "test"}
 
 

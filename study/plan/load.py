@@ -8,14 +8,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from study.errors import PlanError, Problem, did_you_mean
-from study.plan import arms, checks, components, overrides, salvage, yaml_text
+from study.plan import arms, blocks, checks, components, overrides, salvage, yaml_text
 from study.plan.model import Arm, Component, Confirm, Plan, Recipe, Tune
 from study.plan.schema import UNREAD_SETTINGS, ComponentIn, SweepIn
 from study.plan.wording import is_about
 
 
-def load_plan(text: str, source: str, overrides_given: Sequence[str] = ()) -> Plan:
-    """Turn the text of a sweep file and `key=value` overrides into a plan.
+def load_plans(text: str, source: str, overrides_given: Sequence[str] = ()) -> list[Plan]:
+    """Turn the text of a sweep file and `key=value` overrides into plans: one, or one per block.
 
     Args:
         text: YAML.
@@ -27,15 +27,36 @@ def load_plan(text: str, source: str, overrides_given: Sequence[str] = ()) -> Pl
     """
     problems: list[Problem] = []
     raw = overrides.apply(yaml_text.parse(text, source, problems), overrides_given, problems)
+    made = blocks.block_overrides(raw, problems)
+    raw.pop(blocks.KEY, None)
+    plans: list[Plan] = []
+    found = [overrides.blame(problem, overrides_given) for problem in problems]
+    for block in made:
+        own: list[Problem] = []
+        plan = _load(overrides.apply(raw, block, own), own, problems)
+        found += [overrides.blame(problem, (*overrides_given, *block)) for problem in own]
+        if plan is not None:
+            plans.append(plan)
+    if found:
+        named = f"{source} with {' '.join(overrides_given)}" if overrides_given else source
+        raise PlanError(named, list(dict.fromkeys(found)))
+    return plans
+
+
+def load_plan(text: str, source: str, overrides_given: Sequence[str] = ()) -> Plan:
+    """The plan of a sweep file without blocks; see `load_plans`."""
+    (plan,) = load_plans(text, source, overrides_given)
+    return plan
+
+
+def _load(raw: Mapping[str, Any], problems: list[Problem], known: Sequence[Problem]) -> Plan | None:
+    """The plan of raw keys; None after adding to `problems`, which leaves out what follows from `known` ones."""
     sweep = salvage.read_sweep(raw, problems)
     meaning: list[Problem] = []
     plan = _resolve(sweep, raw, meaning)
-    unreadable = [problem.path for problem in problems]
+    unreadable = [problem.path for problem in (*known, *problems)]
     problems += [p for p in meaning if not any(p.path and path and is_about(p.path, path) for path in unreadable)]
-    if plan is None or problems:
-        named = f"{source} with {' '.join(overrides_given)}" if overrides_given else source
-        raise PlanError(named, [overrides.blame(p, overrides_given) for p in dict.fromkeys(problems)])
-    return plan
+    return None if problems else plan
 
 
 def _resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> Plan | None:
@@ -80,13 +101,18 @@ def _plan(
         evaluations=tuple(evaluations),
         primary=sweep.primary,
         equivalence_margin_pp=sweep.equivalence_margin_pp,
-        tune=Tune(
-            sweep.tune.objective, sweep.tune.trials_per_arm, tuple(sweep.tune.base_seeds),
-            tuple(sweep.tune.continuation_seeds), sweep.tune.sampler,
-        ),
+        tune=_tune(sweep),
         confirm=Confirm(tuple(sweep.confirm.base_seeds), tuple(sweep.confirm.continuation_seeds)),
         numerics=sweep.numerics.model_dump(),
     )  # fmt: skip
+
+
+def _tune(sweep: SweepIn) -> Tune:
+    given = sweep.tune
+    if given is None:
+        return Tune(sweep.primary, 0, (), (), "random")
+    seeds = (tuple(given.base_seeds), tuple(given.continuation_seeds))
+    return Tune(given.objective, given.trials_per_arm, *seeds, given.sampler)
 
 
 def _evaluations(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> list[Component]:
@@ -101,7 +127,7 @@ def _evaluations(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]
     if len(evaluations) == len(raw["evaluations"]):  # else a metric may be one of an evaluation that is wrong itself
         metrics = [f"{e.name}/{metric}" for e, instance in evaluations for metric in instance.metric_names()]
         named = {"primary": sweep.primary} if salvage.has(sweep, "primary") else {}
-        named |= {"tune.objective": sweep.tune.objective} if salvage.has(sweep, "tune") else {}
+        named |= {"tune.objective": sweep.tune.objective} if salvage.has(sweep, "tune") and sweep.tune else {}
         for path, metric in named.items():
             if metric not in metrics:
                 problems.append(Problem(path, f"no metric {metric!r}.{did_you_mean(metric, metrics)}"))

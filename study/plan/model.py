@@ -91,7 +91,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Tune:
-    """The searches: one per tuned arm, equal budgets, on the validation split."""
+    """The searches: one per tuned arm, equal budgets, on the validation split.
+
+    Without searches there are no trials and no seeds: every arm runs at its start values.
+    """
 
     objective: str
     trials_per_arm: int
@@ -135,6 +138,12 @@ class Plan:
     def arm(self, name: str) -> Arm:
         """The arm called `name`; KeyError when there is none."""
         return {arm.name: arm for arm in self.arms}[name]
+
+    @property
+    def base_seeds(self) -> tuple[int, ...]:
+        """Seeds of all base models that are needed, those of the searches first."""
+        searched = self.tune.base_seeds if any(arm.is_tuned for arm in self.arms) else ()
+        return (*searched, *self.confirm.base_seeds)
 
     def as_json(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars."""

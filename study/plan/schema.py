@@ -139,6 +139,13 @@ class TuneIn(_Strict):
     shared: dict[str, RangeIn] = {}
 
 
+def _none_if_said(value: Any) -> Any:
+    """`tune: none` says on purpose that nothing is searched; an empty `tune:` says nothing."""
+    if value is None:
+        raise ValueError("must be a mapping of keys to values")
+    return None if value == "none" else value
+
+
 class ConfirmIn(_Strict):
     """The fresh seeds of the comparison."""
 
@@ -159,6 +166,7 @@ class SweepIn(_Strict):
     """A sweep file."""
 
     study: Name
+    blocks: dict[str, list[Any]] = {}
     question: str = ""
     dataset: ComponentIn
     augmentation: ComponentIn = ComponentIn(name="small_images")
@@ -172,6 +180,6 @@ class SweepIn(_Strict):
     evaluations: Annotated[dict[str, Fields], Field(min_length=1)]
     primary: str
     equivalence_margin_pp: Annotated[float, Field(gt=0)] | None = None
-    tune: TuneIn
+    tune: Annotated[TuneIn | None, BeforeValidator(_none_if_said)]
     confirm: ConfirmIn
     numerics: NumericsIn = NumericsIn()

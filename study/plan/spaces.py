@@ -93,6 +93,8 @@ def _refused_bounds(path: str, instance: Any, key: str, bounds: FloatRange) -> l
 
 def shared_space(sweep: SweepIn, problems: list[Problem]) -> dict[str, FloatRange]:
     """What every arm tunes."""
+    if sweep.tune is None:
+        return {}
     known = [f"continuation.optimizer.{key}" for key in _SHARABLE]
     for key in sweep.tune.shared:
         if key not in known:

@@ -37,7 +37,7 @@ def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
     CUDA gets torch's own module, everything else `GatheredBatchNorm`.
     """
     if device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
@@ -48,16 +48,23 @@ def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
 
 @contextmanager
 def running_statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Inside, batch normalisation in training mode leaves its running statistics as they are."""
+    """Inside, batch normalisation in training mode leaves its running statistics as they are.
+
+    The statistics are still passed to the kernel, with momentum 0, so that a forward pass which is repeated for
+    activation checkpointing saves the same tensors as the first.
+    """
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm)]
-    before = [layer.track_running_stats for layer in layers]
+    momenta = [layer.momentum for layer in layers]
+    counts = [None if layer.num_batches_tracked is None else layer.num_batches_tracked.clone() for layer in layers]
     for layer in layers:
-        layer.track_running_stats = False
+        layer.momentum = 0.0
     try:
         yield
     finally:
-        for layer, tracked in zip(layers, before, strict=True):
-            layer.track_running_stats = tracked
+        for layer, momentum, count in zip(layers, momenta, counts, strict=True):
+            layer.momentum = momentum
+            if count is not None and layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.copy_(count)
 
 
 def _gathered(layer: _BatchNorm) -> GatheredBatchNorm:
@@ -68,4 +75,6 @@ def _gathered(layer: _BatchNorm) -> GatheredBatchNorm:
         if tensor.is_floating_point():
             made = made.to(tensor.device, tensor.dtype)
     made.load_state_dict(state)
+    for name, parameter in layer.named_parameters():
+        made.get_parameter(name).requires_grad_(parameter.requires_grad)  # a teacher's stay fixed
     return made.train(layer.training)

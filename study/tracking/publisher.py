@@ -187,5 +187,5 @@ def _or_anew(publish_to: Callable[[Progress | None], T], progress: Progress | No
 
 
 def _bases(home: HomePaths, plan: Plan) -> list[RunPaths]:
-    seeds = sorted({*plan.tune.base_seeds, *plan.confirm.base_seeds})
+    seeds = sorted(plan.base_seeds)
     return [home.base(base_spec(plan, seed).run_id) for seed in seeds]

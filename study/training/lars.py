@@ -53,7 +53,7 @@ class LARS(torch.optim.Optimizer):
 
 def _scaled(weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
     """The decayed gradient at the layer's own rate."""
-    decayed = gradient + group["weight_decay"] * weight
+    decayed: Tensor = gradient + group["weight_decay"] * weight
     if group["is_excluded"]:
         return decayed
     size = torch.linalg.vector_norm(weight)

@@ -87,7 +87,7 @@ class Trainer:
         self.step = 0
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.micro_batch_size = training["numerics"]["micro_batch_size"]
-        self.optimizer = build_optimizer(self.network, training["optimizer"])
+        self.optimizer = build_optimizer(self.network, training["optimizer"], network.own_rates)
         self._training = training
         self._add_on = add_on
         self._augmentation = augmentation
@@ -194,7 +194,7 @@ class Trainer:
 def backpropagate(output: MethodOutput, pull: Pull) -> Tensor:
     """Add the gradients of base loss and criterion to the parameters; return the base loss's at the projections."""
     seen: list[Tensor] = []
-    handle = output.projections.register_hook(seen.append)
+    handle = output.projections.register_hook(seen.append)  # type: ignore[no-untyped-call]
     if pull.gradient is None:
         torch.autograd.backward([output.loss])
     else:

@@ -16,6 +16,7 @@ from study.plan.model import SCHEMA_VERSION
 from study.training.assemble import build_network, build_trainer
 from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer, check_finite
+from study.training.optimizers import carry_over
 from study.worker.preemption import StopWatch
 from study.worker.workplace import Resumption, Workplace, trained_attempt
 
@@ -36,7 +37,7 @@ def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, w
     if checkpoint:
         trainer.load_state(checkpoint.state)
     elif is_continuation and training["optimizer"]["state"] == "keep":
-        trainer.optimizer.load_state_dict(load_checkpoint(trained_attempt(work.base).checkpoint)["optimizer"])
+        carry_over(trainer.optimizer, load_checkpoint(trained_attempt(work.base).checkpoint)["optimizer"])
     last_heartbeat, last_checkpoint = -_HEARTBEAT_EVERY_S, time.monotonic()
     for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=watch.must_stop):
         for record in records:

@@ -11,7 +11,7 @@ from study.journal.events import EventWriter
 from study.journal.files import read_json, write_json
 from study.paths import StudyPaths
 from study.plan.model import Confirm, Phase
-from tests.fakes.study_home import CHECKPOINT_STEP, CPU_S, LR, StudyHome, make_plan, trial_params, without
+from tests.fakes.study_home import CHECKPOINT_STEP, CPU_S, LR, START_T, StudyHome, make_plan, trial_params, without
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def test_one_row_per_run_with_parameters_and_metrics(home: StudyHome) -> None:
         "e2mc", "confirm", 2, 1, "completed",
     ]  # fmt: skip
     assert (row["num_attempts"], row["cpu_s"], row["criterion"], row["code"]) == (1, CPU_S, "e2mc", "c0de")
+    assert (row["commit"], row["dataset"], row["cpu_model"], row["start_t"]) == ("c0ffee", "da7a", "a CPU", START_T)
     assert row["param/criterion.entropy_weight"] == 0.45
     assert row["param/continuation.optimizer.lr"] == pytest.approx(9e-4)
     assert row["param/continuation.epochs"] == 2
@@ -149,7 +150,7 @@ def test_an_inheriting_arm_uses_its_parents_winner_without_what_it_drops(tmp_pat
 
 def test_parameters_match_by_dotted_name_up_to_rounding() -> None:
     training = {
-        "criterion": {"name": "e2mc", "params": {"entropy_weight": 0.1 + 0.2, "map": "normal"}},
+        "criterion": {"name": "e2mc", "params": {"entropy_weight": 0.1 + 0.2, "map": "normal"}, "strength": 0.5},
         "epochs": 2, "batch_size": 250, "optimizer": {"name": "adamw", "lr": 1e-3},
     }  # fmt: skip
     assert has_parameters(training, {"criterion.entropy_weight": 0.3, LR: 1e-3})
@@ -157,6 +158,7 @@ def test_parameters_match_by_dotted_name_up_to_rounding() -> None:
     assert not has_parameters(training, {"criterion.entropy_weight": 0.3001})
     assert not has_parameters(training, {LR: 2e-3})
     assert not has_parameters(training, {"criterion.weight": 0.3})
+    assert has_parameters(training, {"strength": 0.5}) and not has_parameters(training, {"strength": 0.4})
     assert tunable_values(training)["continuation.optimizer.lr"] == 1e-3
 
 

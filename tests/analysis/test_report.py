@@ -75,6 +75,8 @@ def test_every_number_leads_to_its_runs(finished: tuple[StudyHome, Report]) -> N
     text = read_report(home)
     for expected in (home.plan.study, home.plan.question, "](paired_differences.png)"):
         assert expected in text
+    for origin in ("`c0de`", "`c0ffee`", "`da7a`", "`a CPU`", "2025-11-22 08:26 to 2025-11-22 08:26 UTC"):
+        assert origin in text
     run_ids = {run.root.name for run in StudyPaths(home.root).existing_runs()}
     assert all(f"`{run_id}`" in text for run_id in run_ids)
     assert {row["run_id"] for row in csv.DictReader(io.StringIO(read_report(home, "runs.csv")))} == run_ids

@@ -1,12 +1,14 @@
 """The extension points: one file is one component, each has tests of its own, and the shipped sweeps load."""
 
 import ast
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from study import registry
-from study.plan.load import load_plan
+from study.plan.load import load_plans
+from study.plan.schema import ArmIn
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = ("augmentations", "backbones", "criteria", "datasets", "evaluations", "methods")
@@ -34,9 +36,16 @@ def test_every_formula_has_a_reference_test(family):
 
 @pytest.mark.parametrize("sweep", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_sweeps_load(sweep):
-    plan = load_plan(sweep.read_text(), sweep.name)
-    assert plan.contrasts
-    assert plan.question
+    for plan in load_plans(sweep.read_text(), sweep.name):
+        assert plan.contrasts
+        assert plan.question
+
+
+def test_no_criterion_has_a_field_that_an_arm_means_otherwise():
+    """`space: sphere` beside a criterion would be taken for its search space."""
+    own = {field.alias or name for name, field in ArmIn.model_fields.items()}
+    for name in registry.names("criteria"):
+        assert not own & {field.name for field in dataclasses.fields(registry.component("criteria", name))}, name
 
 
 def test_components_of_a_family_do_not_import_each_other():

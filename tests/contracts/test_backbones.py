@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,6 +12,15 @@ from study import registry
 from study.backbones.base import Backbone
 
 pytestmark = pytest.mark.parametrize("name", registry.names("backbones"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Convolutions of a few pixels gain nothing from threads, and lose much where these compete for busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _backbone(name: str) -> Backbone:

@@ -87,7 +87,7 @@ def in_a_process(
         pytest.param(TEXT.replace("uniformity:", "e2mc:"), ("line 10: 'e2mc' stands here again",), id="duplicate arms"),
         pytest.param(
             edited(arms__e2mc={"criterion": "e2mc", "space": {"tau": {"low": 1, "high": 2}}}),
-            ("arms.e2mc.space.tau", "no field 'tau' to tune", "Known: covariance_weight"),
+            ("arms.e2mc.space.tau", "no field 'tau' to tune", "Known: ", "covariance_weight"),
             id="unknown tuned parameter",
         ),
         pytest.param(edited(confirm__base_seeds=[]), ("confirm.base_seeds", "at least 1"), id="no seeds"),

@@ -18,6 +18,8 @@ Value = Callable[[str, int, str], float]  # (arm, base seed, `<evaluation>/<metr
 LR = "continuation.optimizer.lr"
 NUM_STEPS, CHECKPOINT_STEP = 8, 4
 CPU_S = 10.0  # of every attempt
+START_T = 1_763_800_000.0  # 2025-11-22 08:26:40 UTC
+STARTED = {"t": START_T, "commit": "c0ffee", "dataset_fingerprint": "da7a", "cpu_model": "a CPU"}
 _SHARED = {LR: FloatRange(3e-4, 3e-3, log=True)}
 _WEIGHT = FloatRange(0.01, 100.0, log=True)
 METRICS = {"linear_probe": ("top1_1pct", "top1_10pct", "top1_100pct", "top1_mean"), "knn": ("top1",)}
@@ -172,7 +174,7 @@ class StudyHome:
         create_once(attempt.claim, {"pid": 1})
         weights = hashlib.sha256(spec.run_id.encode()).hexdigest()
         with EventWriter(attempt.events) as events:
-            events.append("started", attempt=1, num_steps=NUM_STEPS, resumed_step=0)
+            events.append("started", attempt=1, num_steps=NUM_STEPS, resumed_step=0, **STARTED)
             for step in range(1, NUM_STEPS + 1):
                 events.append("step", step=step, metrics={"train/loss": 1.0 / step})
                 if step == CHECKPOINT_STEP:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from study.errors import PlanError
-from study.plan.load import load_plan
+from study.plan.load import load_plan, load_plans
 from study.plan.model import Plan
 
 TEXT = """\
@@ -67,7 +67,7 @@ def plan_of(*overrides: str, **changes: Any) -> Plan:
 def problems_of(text: str, *overrides: str) -> Mapping[str, str]:
     """Path → message of every problem that loading reports."""
     with pytest.raises(PlanError) as caught:
-        load_plan(text, "example.yaml", overrides)
+        load_plans(text, "example.yaml", overrides)
     problems = caught.value.problems
     assert len(set(problems)) == len(problems), "nothing is said twice"
     assert str(caught.value).count("\n  - ") == len(problems)

@@ -2,6 +2,7 @@ import pytest
 
 from study import registry
 from study.plan.model import Component
+from study.plan.space import STRENGTH_RANGE
 from tests.fakes.sweep_file import DELETED, edited, plan_of, problems_of
 
 LR = "continuation.optimizer.lr"
@@ -59,6 +60,129 @@ def test_several_rules_of_ablation():
     plan = plan_of(ablate=rules)
     assert not plan.arm("e2mc-no-entropy").inherits
     assert plan.arm("e2mc-no-covariance").inherits
+
+
+def test_all_components_are_dropped_one_at_a_time():
+    names = [arm.name for arm in plan_of(ablate={"arm": "e2mc", "drop": "all"}).arms if arm.parent]
+    assert names == [f"e2mc-no-{part}" for part in registry.component("criteria", "e2mc").components]
+
+
+def test_fields_are_swapped_one_value_at_a_time():
+    swap = {"map": "sigmoid", "spacing": [5, [5, 11]], "entropy_weight": 0}
+    plan = plan_of(ablate={"arm": "e2mc", "swap": swap, "weights": "inherited"}, contrasts=[])
+    parent, arms = plan.arm("e2mc"), [arm for arm in plan.arms if arm.parent == "e2mc"]
+    values = {"map-sigmoid": ("map", "sigmoid"), "spacing-5": ("spacing", 5), "spacing-5-11": ("spacing", [5, 11])}
+    values["entropy_weight-0_0"] = ("entropy_weight", 0.0)
+    assert [arm.name for arm in arms] == [f"e2mc-{suffix}" for suffix in values]
+    for arm, (field, value) in zip(arms, values.values(), strict=True):
+        assert arm.criterion.params == {**parent.criterion.params, field: value}
+        assert (arm.swapped, arm.dropped, arm.inherits) == ({field: value}, (), True)
+    assert set(plan.arm("e2mc-entropy_weight-0_0").space) == {"criterion.covariance_weight", LR}
+
+
+def test_a_contrast_may_name_a_swapped_arm():
+    plan = plan_of(ablate={"arm": "e2mc", "swap": {"map": "sigmoid"}}, contrasts=[["e2mc", "e2mc-map-sigmoid"]])
+    assert plan.contrasts == (("e2mc", "e2mc-map-sigmoid"),)
+
+
+def test_a_preset_gives_what_the_arm_does_not_say():
+    given = {"criterion": "e2mc", "preset": "simsiam", "epsilon": 1e-3, "start": {"covariance_weight": 2}}
+    arm = plan_of(arms__e2mc=given).arm("e2mc")
+    assert arm.criterion.params["nominal_batch_size"] == 512
+    assert arm.criterion.params["epsilon"] == 1e-3
+    assert arm.start == {"criterion.entropy_weight": 1.0, "criterion.covariance_weight": 2.0, LR: 1e-3}
+
+
+def test_without_a_search_every_arm_runs_at_its_start():
+    plan = plan_of(tune="none", arms__mmcr={"criterion": "mmcr", "start": {"strength": 9}})
+    assert not any(arm.is_tuned or arm.space or arm.start for arm in plan.arms)
+    assert plan.arm("uniformity").criterion.params["weight"] == 0.5
+    assert plan.arm("mmcr").strength == 9
+    assert plan.base_seeds == plan.confirm.base_seeds == (1, 2, 3)
+    problems = problems_of(
+        edited(tune="none", arms__mmcr={"criterion": "mmcr", "space": {"weight": {"low": 1, "high": 2}}})
+    )
+    assert set(problems) == {"arms.mmcr.space"} and "nothing is searched with tune: none" in problems["arms.mmcr.space"]
+
+
+def test_bases_of_a_search_are_needed_when_something_is_searched():
+    assert plan_of().base_seeds == (101, 1, 2, 3)
+    arms = {"base": {"continue": False}, "continued": {"criterion": "none"}}
+    assert plan_of(arms=arms, ablate=DELETED, contrasts=[], tune__shared={}).base_seeds == (1, 2, 3)
+
+
+class TestStrength:
+    def test_in_start_it_takes_the_place_of_the_weights(self):
+        arm = plan_of(arms__uniformity={"criterion": "uniformity", "start": {"strength": 0.5}}).arm("uniformity")
+        assert arm.space == {"strength": STRENGTH_RANGE, LR: arm.space[LR]}
+        assert (arm.strength, arm.start["strength"]) == (0.5, 0.5)
+
+    def test_fixed_it_is_not_tuned_and_neither_are_the_weights(self):
+        arm = plan_of(arms__uniformity={"criterion": "uniformity", "strength": 0.5}).arm("uniformity")
+        assert arm.strength == 0.5 and set(arm.space) == {LR}
+
+    def test_its_range_and_further_fields_may_be_given(self):
+        space = {"strength": {"low": 0.1, "high": 1}, "kernel_scale": {"low": 1, "high": 3}}
+        arm = plan_of(arms__uniformity={"criterion": "uniformity", "start": {"strength": 0.5}, "space": space}).arm(
+            "uniformity"
+        )
+        assert set(arm.space) == {"strength", "criterion.kernel_scale", LR}
+        assert (arm.space["strength"].low, arm.space["strength"].high) == (0.1, 1.0)
+
+    def test_ablations_keep_it(self):
+        plan = plan_of(arms__e2mc={"criterion": "e2mc", "start": {"strength": 0.5}})
+        assert plan.arm("e2mc-no-entropy").start["strength"] == 0.5
+
+    @pytest.mark.parametrize(
+        ("arm", "path", "message"),
+        [
+            ({"criterion": "none", "strength": 1.0}, "strength", "none adds nothing, so it has no strength"),
+            ({"criterion": "none", "start": {"strength": 1.0}}, "start.strength", "none adds nothing"),
+            ({"criterion": "mmcr", "strength": 0}, "strength", "must be above 0, but got 0"),
+            ({"criterion": "mmcr", "strength": "a"}, "strength", "must be a number"),
+            ({"criterion": "mmcr", "strength": 1, "start": {"strength": 1}}, "start.strength", "keep one"),
+            ({"criterion": "mmcr", "start": {"strength": 90}}, "start.strength", "outside of its range [0.2, 20]"),
+            ({"criterion": "mmcr", "start": {"strength": 1, "weight": 1}}, "start.weight", "is not tuned"),
+            ({"criterion": "mmcr", "space": {"strength": {"low": 1, "high": 2}}}, "space.strength", "needs a value in"),
+            (
+                {"criterion": "mmcr", "strength": 1.0, "space": {"strength": {"low": 1, "high": 2}}},
+                "space.strength",
+                "is fixed in the same arm; move its value to start",
+            ),
+            (
+                {"criterion": "mmcr", "start": {"strength": 1}, "space": {"strength": {"low": 0, "high": 2}}},
+                "space.strength.low",
+                "must be above 0, but got 0",
+            ),
+        ],
+    )
+    def test_wrong_strengths(self, arm, path, message):
+        assert message in problems_of(edited(arms__mmcr=arm))[f"arms.mmcr.{path}"]
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"ablate": {"arm": "e2mc"}}, "ablate", "needs drop (a list of components, or all) or swap"),
+        ({"ablate": {"arm": "uniformity", "drop": "all"}}, "ablate.drop", "uniformity has no components to leave out"),
+        ({"ablate__swap": {"mop": "sigmoid"}}, "ablate.swap.mop", "e2mc has no field 'mop'. Did you mean 'map'?"),
+        ({"ablate__swap": {"map": "tanh"}}, "ablate.swap.map", "must be 'normal' or 'sigmoid', but got 'tanh'"),
+        ({"ablate__swap": {"map": ["sigmoid", 5]}}, "ablate.swap.map[1]", "must be 'normal' or 'sigmoid'"),
+        ({"ablate__swap": {"map": "normal"}}, "ablate.swap.map", "e2mc has 'normal' already"),
+        ({"ablate__swap": {"epsilon": -1}}, "ablate.swap.epsilon", "epsilon must be finite and > 0"),
+        ({"ablate__swap": {"epsilon": []}}, "ablate.swap.epsilon", "holds no value"),
+        (
+            {"ablate__swap": {"spacing": "x"}},
+            "ablate.swap.spacing",
+            "must be 'sqrt', or a whole number, or a list, but",
+        ),
+        ({"ablate__swap": ["map"]}, "ablate.swap", "must be a mapping"),
+        ({"arms__e2mc__preset": "swaw"}, "arms.e2mc.preset", "e2mc has no preset 'swaw'. Did you mean 'swav'?"),
+        ({"arms__base__preset": "swav"}, "arms.base.preset", "an arm with continue: false"),
+    ],
+)
+def test_wrong_ablations_and_presets(change, path, message):
+    assert message in problems_of(edited(**change))[path]
 
 
 @pytest.mark.parametrize(

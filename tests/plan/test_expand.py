@@ -19,10 +19,18 @@ def test_a_trial_is_put_into_criterion_and_recipe():
     plan = plan_of()
     arm = plan.arm("uniformity")
     (spec,) = tune_specs(plan, arm, {"criterion.weight": 0.25, LR: 2e-3})
-    assert spec.training["criterion"] == {"name": "uniformity", "params": {"weight": 0.25, "kernel_scale": 2.0}}
+    params = {"weight": 0.25, "kernel_scale": 2.0}
+    assert spec.training["criterion"] == {"name": "uniformity", "params": params, "strength": None}
     assert spec.training["optimizer"]["lr"] == 2e-3
     assert plan.continuation.optimizer["lr"] == 1e-3, "the plan is not touched"
     assert arm.criterion.params["weight"] == 0.5
+
+
+def test_a_tuned_strength_is_put_beside_the_criterion():
+    plan = plan_of(arms__uniformity={"criterion": "uniformity", "start": {"strength": 0.5}})
+    (spec,) = tune_specs(plan, plan.arm("uniformity"), {"strength": 0.125, LR: 2e-3})
+    assert spec.training["criterion"]["strength"] == 0.125
+    assert spec.training["criterion"]["params"] == {"weight": 1.0, "kernel_scale": 2.0}
 
 
 def test_seeds_of_the_phases():

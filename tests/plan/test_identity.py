@@ -13,8 +13,8 @@ from tests.fakes.sweep_file import edited, plan_of
 # every stored run and base becomes unknown and is trained anew. If that is not meant (a reordered dict, a float that
 # became an int, a renamed field), mend the change; if it is (a new field that decides the weights), raise
 # SCHEMA_VERSION, write the new names here, and say so in the changelog.
-BASE_ID = "dfd3ab868ec9"
-RUN_ID = "uniformity-b1-c1-8458b053d0c6"
+BASE_ID = "54b2848173cf"
+RUN_ID = "uniformity-b1-c1-143623a85d11"
 EVALUATION_KEY = "linear_probe-test-8f6d0d37"
 
 
@@ -62,6 +62,11 @@ def test_a_name_says_arm_and_seeds_and_ends_with_the_hash():
         "continuation.optimizer.schedule=cosine",
         "continuation.optimizer.warmup_epochs=1",
         "continuation.optimizer.state=keep",
+        "continuation.optimizer.exclude_bias_and_norm=true",
+        "continuation.optimizer={name: lars, lr: 1.0e-3}",
+        "arms.uniformity={criterion: uniformity, kernel_scale: 2, start: {strength: 0.5}}",
+        "base.method.predictor_lr=0.1",
+        "numerics.micro_batch_size=50",
         "arms.uniformity.kernel_scale=3",
         "numerics.num_threads=2",
         "numerics.dtype=bfloat16",

@@ -36,9 +36,10 @@ def test_a_good_file_becomes_a_plan():
     ]  # fmt: skip
     assert plan.pretraining.optimizer["schedule"] == "cosine"
     assert plan.continuation.optimizer == {
-        "name": "adamw", "lr": 1e-3, "weight_decay": 1e-4, "schedule": "constant", "warmup_epochs": 0, "state": "reset",
+        "name": "adamw", "lr": 1e-3, "weight_decay": 1e-4, "exclude_bias_and_norm": False, "schedule": "constant",
+        "warmup_epochs": 0, "state": "reset",
     }  # fmt: skip
-    assert plan.numerics == {"num_threads": 1, "dtype": "float32", "deterministic": True}
+    assert plan.numerics == {"num_threads": 1, "dtype": "float32", "deterministic": True, "micro_batch_size": None}
     assert plan.tune.continuation_seeds == plan.confirm.continuation_seeds == (1,)
     assert plan.dataset.params["split_seed"] == 12345
     assert plan.contrasts[2] == ("e2mc", "e2mc-no-entropy")
@@ -145,7 +146,31 @@ def test_unknown_keys_inside_what_is_absent_from_the_file():
         ({"continuation__optimizer__lr": math.nan}, "continuation.optimizer.lr", "must be finite, but got nan"),
         ({"continuation__optimizer__lr": math.inf}, "continuation.optimizer.lr", "must be finite, but got inf"),
         ({"continuation__optimizer__lr": 1.0}, "continuation.optimizer.lr", "outside of its range [0.0003, 0.003]"),
-        ({"continuation__optimizer__name": "adam"}, "continuation.optimizer.name", "must be 'adamw' or 'sgd'"),
+        (
+            {"continuation__optimizer__name": "adam"},
+            "continuation.optimizer.name",
+            "must be 'adamw', 'sgd', 'lars' or 'larc'",
+        ),
+        (
+            {"base__optimizer": {"name": "sgd", "trust_coefficient": 0.1}},
+            "base.optimizer.trust_coefficient",
+            "sgd has no trust_coefficient; leave it out",
+        ),
+        (
+            {"numerics": {"micro_batch_size": 100}},
+            "numerics.micro_batch_size",
+            "100 does not divide base.batch_size 250",
+        ),
+        (
+            {"augmentation": {"name": "small_images", "num_local_views": 2}},
+            "augmentation.num_local_views",
+            "base.method simsiam compares two full-size views alone; write 0, or use ",
+        ),
+        (
+            {"augmentation": {"name": "small_images", "num_local_views": 2}},
+            "augmentation.num_local_views",
+            "base.backbone conv_fc takes images of one size alone; write 0, or use conv_gap",
+        ),
         ({"dataset__num_ssl_images": 0}, "dataset", "num_ssl_images must be >= 1"),
         ({"dataset": "imagenet"}, "dataset", "no 'imagenet' in study/datasets/"),
         ({"contrasts": [["e2mc"]]}, "contrasts[0]", "must hold at least 2"),

@@ -16,6 +16,7 @@ from study.criteria.base import Criterion, Views
 _N, _D = 512, 128
 Array = NDArray[np.float64]
 Compare = Callable[[Criterion, Callable[[Array], float], Array], None]
+CompareLoss = Callable[[Callable[[Tensor], Tensor], Callable[[Array], float], Array], None]
 
 
 @pytest.fixture(scope="session")
@@ -48,15 +49,15 @@ def defects() -> Mapping[str, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def compare() -> Compare:
-    """Assert that the total of a criterion and its gradient are those of a function of a NumPy array.
+def compare_loss() -> CompareLoss:
+    """Assert that a function of a tensor and its gradient are those of a function of a NumPy array.
 
     The gradient is compared with central differences, along three random directions and at three coordinates.
     """
 
-    def compare(criterion: Criterion, reference: Callable[[Array], float], z: Array) -> None:
+    def compare_loss(loss: Callable[[Tensor], Tensor], reference: Callable[[Array], float], z: Array) -> None:
         projections = torch.tensor(z, requires_grad=True)
-        total = criterion(Views(projections)).total
+        total = loss(projections)
         total.backward()  # type: ignore[no-untyped-call]
         assert float(total.detach()) == pytest.approx(reference(z), rel=1e-11, abs=1e-13)
         assert projections.grad is not None
@@ -69,4 +70,10 @@ def compare() -> Compare:
             expected, scale = (ahead - behind) / (2 * step), np.linalg.norm(gradient)
             assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-6, abs=1e-7 * scale)
 
-    return compare
+    return compare_loss
+
+
+@pytest.fixture(scope="session")
+def compare(compare_loss: CompareLoss) -> Compare:
+    """Assert that the total of a criterion and its gradient are those of a function of a NumPy array."""
+    return lambda criterion, reference, z: compare_loss(lambda p: criterion(Views(p)).total, reference, z)

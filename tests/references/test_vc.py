@@ -26,7 +26,7 @@ def _reference(z: Array, criterion: VC) -> tuple[float, float]:
     num_views, num_rows, dim = z.shape
     std = covariance = 0.0
     for view in z:
-        on_sphere = criterion.space == "sphere"
+        on_sphere = criterion.domain == "sphere"
         x = np.array([row / math.sqrt(sum(row**2)) for row in view]) if on_sphere else view
         target = dim**-0.5 if on_sphere else 1.0
         centred = x - x.mean(axis=0)
@@ -43,21 +43,21 @@ def _terms(z: Tensor, **settings: Any) -> dict[str, float]:
     return {name: float(value) for name, value in VC(**settings)(Views(z)).terms.items()}
 
 
-@pytest.mark.parametrize("space", ["sphere", "projector"])
+@pytest.mark.parametrize("domain", ["sphere", "projector"])
 @pytest.mark.parametrize("shape", [(2, 20, 5), (1, 6, 9), (3, 2, 4)], ids=str)
 @pytest.mark.parametrize("epsilon", [1e-4, 1e-2])
 def test_value_and_gradient(
-    compare: Callable[..., None], space: Literal["sphere", "projector"], shape: tuple[int, int, int], epsilon: float
+    compare: Callable[..., None], domain: Literal["sphere", "projector"], shape: tuple[int, int, int], epsilon: float
 ) -> None:
     z = np.random.default_rng(0).standard_normal(shape) * np.linspace(0.3, 1.7, shape[-1]) + 0.4
-    criterion = VC(std_weight=0.7, covariance_weight=2.5, space=space, epsilon=epsilon)
+    criterion = VC(std_weight=0.7, covariance_weight=2.5, domain=domain, epsilon=epsilon)
 
     def total(z: Array) -> float:
         std, covariance = _reference(z, criterion)
         return 0.7 * std + 2.5 * covariance
 
     compare(criterion, total, z)
-    terms = _terms(torch.from_numpy(z), space=space, epsilon=epsilon)
+    terms = _terms(torch.from_numpy(z), domain=domain, epsilon=epsilon)
     assert (terms["std"], terms["covariance"]) == pytest.approx(_reference(z, criterion), rel=1e-11)
 
 
@@ -66,7 +66,7 @@ def test_weight_zero_drops_the_gradient_of_one_term() -> None:
     gradients = []
     for settings in ({}, *VC.components.values()):
         projections = z.clone().requires_grad_()
-        VC(**{"std_weight": 2.0, "covariance_weight": 3.0, "space": "projector", **settings})(
+        VC(**{"std_weight": 2.0, "covariance_weight": 3.0, "domain": "projector", **settings})(
             Views(projections)
         ).total.backward()  # type: ignore[no-untyped-call]
         gradients.append(projections.grad)
@@ -79,24 +79,24 @@ def test_weight_zero_drops_the_gradient_of_one_term() -> None:
 def test_hinge_rests_where_dimensions_are_wide_enough() -> None:
     z = torch.randn(1, 400, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     z = (z - z.mean(dim=1)) / z.std(dim=1)
-    assert _terms(z, space="projector")["std"] == 0
-    assert _terms(0.5 * z, space="projector")["std"] == pytest.approx(1 - math.sqrt(0.25 + 1e-4))
+    assert _terms(z, domain="projector")["std"] == 0
+    assert _terms(0.5 * z, domain="projector")["std"] == pytest.approx(1 - math.sqrt(0.25 + 1e-4))
     constant = torch.ones_like(z)
-    assert _terms(constant, space="projector")["std"] == pytest.approx(1 - 1e-2)
-    assert _terms(constant, space="sphere")["std"] == pytest.approx(0.5 - 1e-2)
+    assert _terms(constant, domain="projector")["std"] == pytest.approx(1 - 1e-2)
+    assert _terms(constant, domain="sphere")["std"] == pytest.approx(0.5 - 1e-2)
 
 
 def test_epsilon_satisfies_the_hinge_on_the_sphere_of_many_dimensions() -> None:
     """√(0 + 1e-4) = 0.01 exceeds the target 1/√D as soon as D > 10⁴, even for constant embeddings."""
     constant = torch.ones(1, 3, 10_100, dtype=torch.float64)
-    assert _terms(constant, space="sphere")["std"] == 0
-    assert _terms(constant, space="sphere", epsilon=1e-8)["std"] > 0
+    assert _terms(constant, domain="sphere")["std"] == 0
+    assert _terms(constant, domain="sphere", epsilon=1e-8)["std"] > 0
 
 
 def test_independent_dimensions_keep_the_noise_floor_of_the_batch() -> None:
     """E[R] = (D-1) / (N-1) per view for independent dimensions of unit variance, added up over views."""
     z = torch.from_numpy(np.random.default_rng(4).standard_normal((4, 512, 128)))
-    assert _terms(z, space="projector")["covariance"] == pytest.approx(4 * 127 / 511, rel=0.03)
+    assert _terms(z, domain="projector")["covariance"] == pytest.approx(4 * 127 / 511, rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_independent_dimensions_keep_the_noise_floor_of_the_batch() -> None:
 )
 def test_known_defects(defects: Mapping[str, Tensor], defect: str, std: float, covariance: float) -> None:
     """Small scales cost S and dependence costs R; large scales cost R alone, shift and marginal shape nothing."""
-    terms = _terms(defects[defect], space="projector")
+    terms = _terms(defects[defect], domain="projector")
     assert terms["std"] == pytest.approx(std, rel=0.05, abs=0.006)
     assert terms["covariance"] == pytest.approx(covariance, rel=0.1)
 
@@ -135,7 +135,7 @@ def test_blind_spots(defects: Mapping[str, Tensor]) -> None:
     on_sphere = [_terms(defects[name]) for name in ("ideal", "scale 0.5", "scale 2")]
     assert on_sphere[1] == pytest.approx(on_sphere[0], rel=1e-9)
     assert on_sphere[2] == pytest.approx(on_sphere[0], rel=1e-9)
-    plain, shifted = (_terms(defects[name], space="projector") for name in ("ideal", "mean shift 1"))
+    plain, shifted = (_terms(defects[name], domain="projector") for name in ("ideal", "mean shift 1"))
     assert shifted == pytest.approx(plain, rel=1e-9)
 
 
@@ -145,7 +145,7 @@ def test_blind_spots(defects: Mapping[str, Tensor]) -> None:
         ({"std_weight": -1.0}, r"std_weight must be finite and >= 0.*=-1"),
         ({"covariance_weight": math.nan}, r"covariance_weight must be finite and >= 0.*=nan"),
         ({"epsilon": 0.0}, r"epsilon must be finite and > 0.*=0"),
-        ({"space": "cube"}, r"space must be one of sphere, projector, but got space='cube'"),
+        ({"domain": "cube"}, r"domain must be one of sphere, projector, but got domain='cube'"),
     ],
 )
 def test_refused_settings(settings: dict[str, Any], message: str) -> None:

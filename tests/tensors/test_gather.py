@@ -5,11 +5,8 @@ Run as a program, this file is one rank of the process groups.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +14,8 @@ from torch import Tensor, distributed, nn
 
 from study import registry
 from study.criteria.base import Views
-from study.tensors.gather import gather_rows
+from study.tensors.gather import gather_rows, own_rows
+from tests.fakes.ranks import be_rank, result_of, run_ranks
 
 _CRITERIA = registry.names("criteria")
 _SHARDS = {2: (11, 5), 3: (5, 9, 2)}
@@ -45,15 +43,8 @@ def _evaluate(network: nn.Module, projections: Tensor) -> dict[str, tuple[Tensor
     return results
 
 
-def _run_rank(rank: int, world_size: int, folder: Path) -> None:
-    """Save totals and parameter gradients, averaged over ranks as DistributedDataParallel does."""
-    distributed.init_process_group(
-        "gloo",
-        f"file://{folder}/store-{world_size}",
-        rank=rank,
-        world_size=world_size,
-        timeout=timedelta(seconds=60),
-    )
+def _work(rank: int, world_size: int) -> dict[str, Any]:
+    """Totals and parameter gradients, averaged over ranks as DistributedDataParallel does."""
     network = _network()
     own = torch.split(_batch(), list(_SHARDS[world_size]), dim=1)[rank]
     projections = gather_rows(network(own), dim=1)
@@ -61,26 +52,15 @@ def _run_rank(rank: int, world_size: int, folder: Path) -> None:
     for _, gradient in results.values():
         distributed.all_reduce(gradient)
         gradient.div_(world_size)
-    torch.save({"projections": projections.detach(), "results": results}, folder / f"{rank}-of-{world_size}.pt")
-    distributed.destroy_process_group()
+    owned = own_rows(torch.zeros(_SHARDS[world_size][rank]))
+    return {"projections": projections.detach(), "results": results, "own": (owned.start, owned.stop)}
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with what each rank of groups of three and of two processes has computed."""
     folder = tmp_path_factory.mktemp("ranks")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "GLOO_SOCKET_IFNAME": "lo"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(rank), str(folder)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(max(_SHARDS))
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in ranks]
-    assert [process.returncode for process in ranks] == [0] * len(ranks), "\n".join(errors)
+    run_ranks(__file__, _SHARDS, folder)
     return folder
 
 
@@ -95,7 +75,7 @@ def expected() -> dict[str, tuple[Tensor, Tensor]]:
 def test_every_rank_sees_the_whole_batch(world_size: int, results: Path) -> None:
     projections = _network()(_batch()).detach()
     for rank in range(world_size):
-        saved = torch.load(results / f"{rank}-of-{world_size}.pt")
+        saved: Any = result_of(results, rank, world_size)
         torch.testing.assert_close(saved["projections"], projections, rtol=1e-12, atol=1e-12)
 
 
@@ -106,18 +86,30 @@ def test_ranks_with_unequal_shards_equal_one_process(
 ) -> None:
     total, gradient = expected[name]
     for rank in range(world_size):
-        saved_total, saved_gradient = torch.load(results / f"{rank}-of-{world_size}.pt")["results"][name]
+        saved_total, saved_gradient = _results_of(results, rank, world_size)[name]
         assert abs(saved_total - total) <= 1e-9 * abs(total)
         assert torch.linalg.norm(saved_gradient - gradient) <= 1e-9 * torch.linalg.norm(gradient)
+
+
+def _results_of(folder: Path, rank: int, world_size: int) -> dict[str, tuple[Tensor, Tensor]]:
+    results: Any = result_of(folder, rank, world_size)["results"]
+    found: dict[str, tuple[Tensor, Tensor]] = results
+    return found
+
+
+@pytest.mark.parametrize("world_size", sorted(_SHARDS))
+def test_every_rank_knows_its_own_rows(world_size: int, results: Path) -> None:
+    starts = [sum(_SHARDS[world_size][:rank]) for rank in range(world_size)]
+    owned: list[Any] = [result_of(results, rank, world_size)["own"] for rank in range(world_size)]
+    assert owned == [(start, start + size) for start, size in zip(starts, _SHARDS[world_size], strict=True)]
 
 
 def test_without_a_process_group_it_is_the_identity() -> None:
     x = torch.randn(2, 3, requires_grad=True)
     assert gather_rows(x) is x
     assert gather_rows(x, dim=1) is x
+    assert own_rows(x) == slice(0, 2)
 
 
 if __name__ == "__main__":
-    for size in sorted(_SHARDS, reverse=True):
-        if int(sys.argv[1]) < size:
-            _run_rank(int(sys.argv[1]), size, Path(sys.argv[2]))
+    be_rank(_work)

@@ -154,3 +154,50 @@ def test_views_still_show_their_image() -> None:
 def test_refused_settings(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SmallImages(**settings)  # type: ignore[arg-type]
+
+
+class TestLocalViews:
+    def test_they_come_after_the_full_ones_and_are_small(self) -> None:
+        augmentation = SmallImages(num_local_views=3, local_size=12)
+        assert augmentation.num_views == 5
+        sizes = [augmentation(_images(9), stream("augment", view), view).shape[-2:] for view in range(5)]
+        assert sizes == [(28, 28)] * 2 + [(12, 12)] * 3
+
+    def test_full_views_do_not_depend_on_them(self) -> None:
+        images = _images()
+        with_local = SmallImages(num_local_views=3)(images, stream("augment", 0), 1)
+        assert torch.equal(with_local, _view(SmallImages(), images))
+
+    def test_a_local_view_is_a_part_of_the_image(self) -> None:
+        """A quarter of the area on half of the side keeps the scale."""
+        augmentation = _only(local_area=(0.25, 0.25))
+        augmentation = dataclasses.replace(augmentation, num_local_views=1, local_size=14)
+        images = torch.randint(0, 256, (50, 1, 28, 28), dtype=torch.uint8, generator=stream("noise"))
+        views = augmentation(images, stream("augment", 0), 2)
+        uniform = torch.rand(15, 50, generator=stream("augment", 0))
+        for image, view, x, y in zip(images, views, uniform[3], uniform[4], strict=True):
+            # The corner of the crop, in pixels; between two pixels the view is their mixture.
+            left, top = float(x) * 14, float(y) * 14
+            grid_y, grid_x = torch.arange(14) + top, torch.arange(14) + left
+            expected = _bilinear(to_float(image)[0], grid_y, grid_x)
+            torch.testing.assert_close(view[0], expected, rtol=0, atol=2e-4)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"num_local_views": -1}, "num_local_views must be >= 0, but got num_local_views=-1"),
+            ({"local_size": 3}, "local_size must be >= 4, but got local_size=3"),
+            ({"local_area": (0.5, 0.4)}, r"0 < low <= high <= 1 must hold, but got local_area=\(0.5, 0.4\)"),
+        ],
+    )
+    def test_refused_settings(self, settings: dict[str, int], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            SmallImages(**settings)  # type: ignore[arg-type]
+
+
+def _bilinear(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """The image at every pair of positions, in pixels from its first pixel; inside of it."""
+    rows, columns = y.floor().long().clamp(max=26), x.floor().long().clamp(max=26)
+    v, u = (y - rows)[:, None], (x - columns)[None, :]
+    corners = [image[rows + i][:, columns + j] for i in (0, 1) for j in (0, 1)]
+    return (1 - v) * ((1 - u) * corners[0] + u * corners[1]) + v * ((1 - u) * corners[2] + u * corners[3])

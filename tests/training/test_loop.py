@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -10,12 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from study import registry
+from study.criteria.base import Views
+from study.criteria.uniformity import Uniformity
 from study.errors import DivergedError
+from study.methods.simsiam import SimSiam
 from study.plan.model import Phase
+from study.training.add_on import AddOn
 from study.training.checkpoint import load_checkpoint, save_checkpoint
-from study.training.loop import StepRecord, Trainer, check_finite
+from study.training.loop import StepRecord, Trainer, backpropagate, check_finite, make_views
 from tests.fakes.tiny_study import continuation, pretraining, tiny_plan
 
 MakeTrainer = Callable[[Mapping[str, Any]], Trainer]
@@ -61,10 +67,16 @@ def metrics(records: list[StepRecord]) -> list[tuple[int, dict[str, float]]]:
 PRETRAINING = pretraining(EPOCHS).training
 CONTINUATION = continuation(tiny_plan(f"continuation.epochs={EPOCHS}"), "uniformity").training
 MOMENTUM = pretraining(EPOCHS, **{"base.optimizer": "{name: sgd, lr: 0.05, momentum: 0.9}"}).training
+LOCAL_VIEWS = {"base.backbone": "conv_gap", "augmentation": "{name: small_images, num_local_views: 2}"}
+QUEUE = pretraining(EPOCHS, **LOCAL_VIEWS, **{"base.method": "{name: swav, queue_size: 120}"}).training
+TEACHER = pretraining(EPOCHS, **LOCAL_VIEWS, **{"base.method": "dino"}).training
 
 
 class TestResuming:
-    @pytest.fixture(params=[PRETRAINING, CONTINUATION, MOMENTUM], ids=["cosine", "criterion", "sgd"])
+    @pytest.fixture(
+        params=[PRETRAINING, CONTINUATION, MOMENTUM, QUEUE, TEACHER],
+        ids=["cosine", "criterion", "sgd", "queue and local views", "teacher and local views"],
+    )
     def training(self, request: pytest.FixtureRequest) -> Mapping[str, Any]:
         training: Mapping[str, Any] = request.param
         return training
@@ -205,27 +217,111 @@ class TestAugmentation:
         assert not any(torch.equal(a, b) for a, b in zip(shown, other, strict=True))
 
 
-@pytest.mark.parametrize(
-    "criterion",
-    [
-        {"name": "uniformity", "params": {"weight": 0.0, "kernel_scale": 2.0}},
-        {"name": "mmcr", "params": {"weight": 0.0}},
-        {"name": "e2mc", "params": {"entropy_weight": 0.0, "covariance_weight": 0.0}},
-    ],
-    ids=lambda criterion: criterion["name"],
-)
-def test_weight_zero_is_no_criterion_to_the_last_bit(
-    make_trainer: MakeTrainer, train: Train, criterion: Mapping[str, Any]
-) -> None:
-    none = make_trainer(changed(CONTINUATION, criterion={"name": "none", "params": {}}))
-    zero = make_trainer(changed(CONTINUATION, criterion=criterion))
-    losses = [[record.metrics["train/loss"] for record in train(trainer)] for trainer in (none, zero)]
+def criterion_of(name: str, strength: float | None = None, **params: Any) -> dict[str, Any]:
+    """The `criterion` of a spec's training, defaults filled in."""
+    settings = {f.name: f.default for f in dataclasses.fields(registry.component("criteria", name))}
+    return {"name": name, "params": {**settings, **params}, "strength": strength}
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names("criteria") if name != "none"])
+def test_weight_zero_is_no_criterion_to_the_last_bit(make_trainer: MakeTrainer, train: Train, name: str) -> None:
+    weights = [f.name for f in dataclasses.fields(registry.component("criteria", name)) if f.name.endswith("weight")]
+    none = make_trainer(changed(CONTINUATION, criterion=criterion_of("none")))
+    zero = make_trainer(changed(CONTINUATION, criterion=criterion_of(name, **dict.fromkeys(weights, 0.0))))
+    watched = ("train/loss", "train/gradient_ratio", "train/projections/entropy_mean")
+    seen = [[[r.metrics[key] for key in watched] for r in train(trainer, 5)] for trainer in (none, zero)]
     check_equal(none, zero)
-    assert losses[0] == losses[1]
+    assert seen[0] == seen[1]
+
+
+class TestStrength:
+    """The scale is found on the first batch, is kept, and survives an interruption."""
+
+    def test_the_ratio_at_the_first_step_is_the_strength(self, make_trainer: MakeTrainer, train: Train) -> None:
+        for name in ("e2mc", "mmcr", "koleo"):
+            records = train(make_trainer(changed(CONTINUATION, criterion=criterion_of(name, 0.25))))
+            assert records[0].metrics["train/gradient_ratio"] == pytest.approx(0.25, rel=1e-4)
+            assert len({record.metrics["train/criterion_scale"] for record in records}) == 1
+            assert len({record.metrics["train/gradient_ratio"] for record in records}) > 1
+
+    def test_weights_do_not_matter_then(self, make_trainer: MakeTrainer, train: Train) -> None:
+        few, many = (
+            make_trainer(changed(CONTINUATION, criterion=criterion_of("uniformity", 0.25, weight=weight)))
+            for weight in (0.5, 2.0)
+        )
+        for trainer in (few, many):
+            train(trainer, 3)
+        for name, weight in few.network.state_dict().items():
+            torch.testing.assert_close(weight, many.network.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+    def test_a_resumed_run_keeps_the_scale(self, make_trainer: MakeTrainer, train: Train, tmp_path: Path) -> None:
+        training = changed(CONTINUATION, criterion=criterion_of("mmcr", 0.5))
+        whole, first, second = (make_trainer(training) for _ in range(3))
+        expected = train(whole)
+        before = train(first, 4)
+        save_checkpoint(tmp_path / "checkpoint.pt", first.state())
+        second.load_state(load_checkpoint(tmp_path / "checkpoint.pt"))
+        assert metrics(before + train(second)) == metrics(expected)
+        check_equal(second, whole)
+
+
+def test_the_gradient_ratio_is_that_of_the_two_losses_alone(make_trainer: MakeTrainer, train: Train) -> None:
+    """Against two backward passes of one network on the same views."""
+    trainer = make_trainer(CONTINUATION)
+    (record,) = train(trainer, 1)
+    again = make_trainer(CONTINUATION)
+    epoch, index, rows = next(again._batches())
+    views = make_views(again._augmentation, again._images[rows], *again._keys, epoch, index)
+    output = again.network.train()(views)
+    total = Uniformity(0.5, 2.0)(Views(output.projections)).total
+    base, criterion = (
+        torch.autograd.grad(loss, output.projections, retain_graph=True)[0].norm() for loss in (output.loss, total)
+    )
+    assert record.metrics["train/gradient_ratio"] == pytest.approx(float(criterion / base), rel=1e-5)
+    assert record.metrics["train/criterion"] == pytest.approx(float(total.detach()), rel=1e-6)
+
+
+class TestMicroBatches:
+    """The backbone sees parts, heads and criterion the whole batch."""
+
+    def test_without_batch_statistics_nothing_changes(self) -> None:
+        torch.manual_seed(0)
+        backbone = nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.Tanh(), nn.Linear(32, 16))
+        whole = SimSiam().build(backbone.double(), 16).double()
+        parts = copy.deepcopy(whole)
+        parts.micro_batch_size = 7
+        views = [torch.randn(50, 1, 28, 28, dtype=torch.float64) for _ in range(2)]
+        for network in (whole, parts):
+            output = network(views)
+            backpropagate(output, AddOn(Uniformity(0.5)).pull(output))
+        for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+            assert a.grad is not None and b.grad is not None
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-14)
+
+    def test_running_statistics_move_once(self, make_trainer: MakeTrainer, train: Train) -> None:
+        """The second pass through the backbone, for the gradient, does not count."""
+        trainer = make_trainer(changed(CONTINUATION, numerics__micro_batch_size=25))
+        train(trainer, 1)
+        counts = [v for k, v in trainer.network.backbone.state_dict().items() if k.endswith("num_batches_tracked")]
+        assert counts and all(count == 4 for count in counts), "two views in two parts"
+
+    def test_criterion_values_stay_close_to_those_of_whole_batches(
+        self, make_trainer: MakeTrainer, train: Train
+    ) -> None:
+        """Batch normalisation in the backbone sees half the batch, which moves the first step's values by up to 5 %."""
+        whole, parts = (
+            train(
+                make_trainer(changed(CONTINUATION, criterion=criterion_of("e2mc"), numerics__micro_batch_size=size)), 1
+            )
+            for size in (None, 25)
+        )
+        for key, value in whole[0].metrics.items():
+            if key.startswith("train/criterion"):
+                assert parts[0].metrics[key] == pytest.approx(value, rel=0.05), key
 
 
 def test_a_criterion_changes_the_weights_and_reports_its_terms(make_trainer: MakeTrainer, train: Train) -> None:
-    none = make_trainer(changed(CONTINUATION, criterion={"name": "none", "params": {}}))
+    none = make_trainer(changed(CONTINUATION, criterion=criterion_of("none")))
     some = make_trainer(CONTINUATION)
     train(none)
     records = train(some)
@@ -283,6 +379,20 @@ def test_bfloat16_runs_here_and_keeps_its_weights_in_float32(make_trainer: MakeT
     exact = train(make_trainer(CONTINUATION))
     assert metrics(records) != metrics(exact)
     assert records[0].metrics["train/loss"] == pytest.approx(exact[0].metrics["train/loss"], abs=0.05)
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names("criteria") if name != "none"])
+def test_criterion_values_under_bfloat16_stay_close_to_those_in_float32(
+    make_trainer: MakeTrainer, train: Train, name: str
+) -> None:
+    """The projections carry three digits, the criterion computes in float32: 5 % at the first step."""
+    exact, rough = (
+        train(make_trainer(changed(CONTINUATION, criterion=criterion_of(name), numerics__dtype=dtype)), 1)
+        for dtype in ("float32", "bfloat16")
+    )
+    for key, value in exact[0].metrics.items():
+        if key.startswith("train/criterion"):
+            assert rough[0].metrics[key] == pytest.approx(value, rel=0.05, abs=1e-6), key
 
 
 def test_initial_weights_are_a_function_of_the_base_seed(make_trainer: MakeTrainer) -> None:
