@@ -12,6 +12,7 @@ from torch import Tensor
 from study.criteria._terms import Term, require_positive, require_weight, weighted_sum
 from study.criteria.base import Criterion, CriterionResult, Views
 from study.plan.space import FloatRange
+from study.tensors.correlation import standardise
 from study.tensors.covariance import off_diagonal_covariance
 from study.tensors.normal import normal_cdf
 from study.tensors.spacings import default_spacing, spacing_entropy
@@ -130,10 +131,7 @@ class E2MC(Criterion):
             z = z[:1]
         elif self.samples == "pooled":
             z = z.flatten(0, 1)[None]
-        if not self.standardise:
-            return z
-        variance, mean = torch.var_mean(z, dim=1, correction=0, keepdim=True)
-        return (z - mean) / (variance + _VARIANCE_FLOOR).sqrt()
+        return standardise(z, _VARIANCE_FLOOR) if self.standardise else z
 
     def rotations(self, dim: int) -> Tensor:
         """Random orthogonal matrices, float64, shape (num_rotations, dim, dim); drawn on the CPU, like `SIGReg`'s.
