@@ -33,9 +33,9 @@ def weighted_sum(views: Views, *terms: Term) -> CriterionResult:
     A term of weight zero is still computed and reported, so that all ablations log the same things, but
     without gradient, and it leaves the total alone even when it is not finite. Reported terms are detached.
 
-    Terms of projections that are not finite are NaN, also where a formula maps infinity to a number. Nothing is raised
-    here, because asking for the value would make a GPU wait in every step: the training loop does so where it fetches
-    the terms, and names them.
+    Terms of projections that are not finite, or whose sum is not, are NaN, also where a formula maps infinity to a
+    number. Nothing is raised here, because asking for the value would make a GPU wait in every step: the training loop
+    does so where it fetches the terms, and names them.
     """
     is_finite = views.projections.detach().sum().isfinite()
     total = views.projections.new_zeros(())

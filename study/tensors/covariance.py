@@ -37,7 +37,7 @@ def off_diagonal_covariance(samples: Tensor, divisor: int | None = None) -> Tens
 
 
 class _OffDiagonalCovariance(torch.autograd.Function):
-    """Rows of X̄ add up to zero and so do those of the slope: centring needs no backward pass of its own."""
+    """The rows of X̄ add up to zero, and so do those of the slope: centring needs no backward pass of its own."""
 
     @staticmethod
     def forward(ctx: Any, samples: Tensor, divisor: int) -> Tensor:

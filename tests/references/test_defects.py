@@ -1,9 +1,9 @@
 """Which criterion reacts to which defect of projections: one table, for choosing criteria and for reading results.
 
-512 rows, 128 dimensions, weights of one but for e2mc's own; criteria that compare views get the same rows with noise as a
-second view. The figures are rounded down. They come from another draw, computed in NumPy without this code, but for the
-rows of rotated entropy, vc on the sphere, barlow and infonce, which say what this code gave when their formulas had been
-checked.
+512 rows, 128 dimensions, weights of one but for e2mc's own; criteria that compare views get the same rows with noise
+as a second view. The figures are rounded down. They come from another draw, computed in NumPy without this code, but
+for the rows of rotated entropy, vc on the sphere, barlow and infonce, which say what this code gave when their formulas
+had been checked.
 """
 
 from __future__ import annotations
