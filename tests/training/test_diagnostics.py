@@ -117,3 +117,10 @@ def test_saturated_entries_are_counted_on_both_sides() -> None:
     z = np.zeros((10, 5))
     z[0], z[1], z[2] = 3.31, -3.31, 3.29
     assert described(z)["saturated"] == pytest.approx(0.2)
+
+
+def test_wide_projections_are_judged_by_their_first_dimensions() -> None:
+    z = torch.randn(2, 16, 1030, generator=torch.Generator().manual_seed(0))
+    z[..., 1024:] = 100
+    assert describe_projections(z)["std_min"] > 0
+    torch.testing.assert_close(describe_projections(z), describe_projections(z[..., :1024]))
