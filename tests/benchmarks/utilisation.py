@@ -15,7 +15,10 @@ SLOTS = int(os.environ.get("SLOTS", os.cpu_count() or 1))
 
 
 def run() -> None:
-    """Print it for every finished study of $STUDY_HOME; set SLOTS when they did not have one slot per core."""
+    """Print it for every finished study of $STUDY_HOME; set SLOTS when they did not have one slot per core.
+
+    Bases that another study of the home has trained do not count.
+    """
     home = HomePaths(ROOT / os.environ.get("STUDY_HOME", "studies"))
     finished = sorted(home.root.glob("*/finished.json"))
     if not finished:
@@ -24,12 +27,13 @@ def run() -> None:
     for file in finished:
         study = home.study(file.parent.name)
         plan = Plan.from_json(read_json(study.plan))
-        seeds = {*plan.tune.base_seeds, *plan.confirm.base_seeds}
-        bases = [home.base(base_spec(plan, seed).run_id) for seed in seeds]
-        runs = [replay_run(run) for run in [*bases, *study.existing_runs()]]
-        start = min(attempt.job["intent_t"] for run in runs for attempt in run.attempts)
-        wall = read_json(file)["t"] - start
-        busy = sum(run.cpu_s for run in runs)
+        own = [attempt for run in study.existing_runs() for attempt in replay_run(run).attempts]
+        orchestrators = [attempt.job["orchestrator"] for attempt in own]
+        bases = [home.base(base_spec(plan, seed).run_id) for seed in plan.base_seeds]
+        shared = [attempt for base in bases for attempt in replay_run(base).attempts]
+        attempts = own + [attempt for attempt in shared if attempt.job["orchestrator"] in orchestrators]
+        wall = read_json(file)["t"] - min(attempt.job["intent_t"] for attempt in attempts)
+        busy = sum(attempt.cpu_s for attempt in attempts)
         share = busy / (SLOTS * wall)
         print(f"{file.parent.name}: {busy:.0f} CPU-s in {wall:.0f} s on {SLOTS} slots: {share:.1%} inside runs")
         ideal = {"all slots always busy": 1.0}
