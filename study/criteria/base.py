@@ -52,12 +52,14 @@ class Criterion(ABC):
     Attributes:
         search_space: the fields a search tunes unless the sweep file says otherwise.
         components: what an ablation can drop: component name → the field values that switch it off.
+        reported_fields: fields that change what is reported and nothing in the training.
         presets: named sets of field values, for a sweep file's `preset: <name>`.
         min_views: how many views it needs; 2 when it compares views.
     """
 
     search_space: ClassVar[Mapping[str, FloatRange]] = {}
     components: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    reported_fields: ClassVar[tuple[str, ...]] = ()
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     min_views: ClassVar[int] = 1
 
@@ -75,6 +77,9 @@ class Criterion(ABC):
             )
         with torch.autocast(z.device.type, enabled=False):
             return self.compute(Views(z.double() if z.dtype == torch.float64 else z.float()))
+
+    def check_batch(self, num_rows: int) -> None:  # noqa: B027 - most are content with two
+        """Raise ValueError when batches of so many rows are too small; asked before anything is trained."""
 
     @abstractmethod
     def compute(self, views: Views) -> CriterionResult:

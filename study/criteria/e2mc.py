@@ -42,8 +42,8 @@ class E2MC(Criterion):
     of the authors' code (https://github.com/deepc94/e2mc, commit 875d8de): entropy is averaged over views
     and covariance is summed, ε is added to scaled spacings, projections are not standardised, and there is
     no bias correction. The defaults are that formula with the actual number of rows N; everything else is an
-    option. The presets `swav`, `vicreg` and `simsiam` are the authors' three trainers at their default weights
-    and batch of 512.
+    option. The presets `swav`, `vicreg` and `simsiam` are the authors' three trainers at their default weights;
+    with `nominal_batch_size=512` also for the short last batches of their VICReg trainer.
 
     What it cannot see: more than pairwise linear dependence, and clusters of up to m tied points, which it even
     prefers to uniform ones on a fixed batch. Several spacings at once see the latter.
@@ -54,14 +54,16 @@ class E2MC(Criterion):
         map: from the line to (0, 1): `normal` (CDF; SwAV, SimSiam) or `sigmoid` (VICReg).
         epsilon: > 0, floor of the scaled spacings.
         spacing: m: `sqrt` for round(√N), a number, or several numbers whose estimates are averaged.
-        bias_correction: `digamma` adds log m - ψ(m), so that values of different batch sizes are comparable.
+        bias_correction: `digamma` adds log m - ψ(m), so that values of different batch sizes are comparable; a
+            constant, so gradients stay the same.
         nominal_batch_size: covariances divide by this minus 1, as the authors' code does with its configured
             batch size; None: by N - 1.
         standardise: bring every dimension to zero mean and unit variance over the batch before the map.
         num_rotations: compute both terms after so many random rotations of the projections, the same for all views,
             and average; 0: the axes as they are. Each costs a QR decomposition of a D × D matrix. Like the directions
             of `SIGReg`, they are a function of `torch.initial_seed()`, D and their number, and so new in every step.
-        samples: `each` view on its own, the `first` alone, or all views `pooled` into one sample.
+        samples: `each` view on its own, the `first` alone, or all views `pooled` into one sample; the latter two count
+            their one covariance as often as there are views, so that a weight keeps its meaning.
 
     Raises:
         ValueError: a field is out of its range.
@@ -79,20 +81,19 @@ class E2MC(Criterion):
     samples: Samples = "each"
 
     search_space: ClassVar[Mapping[str, FloatRange]] = {
-        "entropy_weight": FloatRange(0.05, 5.0, log=True),
-        "covariance_weight": FloatRange(0.05, 5.0, log=True),
+        "entropy_weight": FloatRange(0.1, 30.0, log=True),
+        "covariance_weight": FloatRange(0.1, 30.0, log=True),
     }
     components: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "entropy": {"entropy_weight": 0.0},
         "covariance": {"covariance_weight": 0.0},
     }
+    reported_fields: ClassVar[tuple[str, ...]] = ("bias_correction",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "swav": {"epsilon": _FLOAT32_EPSILON, "nominal_batch_size": 512},
-        "vicreg": {"map": "sigmoid", "epsilon": 1e-7, "nominal_batch_size": 512},
-        "simsiam": {
-            "entropy_weight": 1.0, "covariance_weight": 25.0, "epsilon": _FLOAT32_EPSILON, "nominal_batch_size": 512,
-        },
-    }  # fmt: skip
+        "swav": {"epsilon": _FLOAT32_EPSILON},
+        "vicreg": {"map": "sigmoid", "epsilon": 1e-7},
+        "simsiam": {"entropy_weight": 1.0, "covariance_weight": 25.0, "epsilon": _FLOAT32_EPSILON},
+    }
 
     def __post_init__(self) -> None:
         require_weight("entropy_weight", self.entropy_weight)
@@ -105,10 +106,17 @@ class E2MC(Criterion):
         numbers = self.spacing if isinstance(self.spacing, tuple) else (self.spacing,)
         if self.spacing != "sqrt" and not (numbers and all(isinstance(m, int) and m >= 1 for m in numbers)):
             raise ValueError(f"spacing must be sqrt, or whole numbers >= 1, but got spacing={self.spacing!r}")
+        if isinstance(self.spacing, tuple) and not 1 < len(set(numbers)) == len(numbers):
+            raise ValueError(f"several spacings must be different numbers, but got spacing={self.spacing!r}")
         if self.nominal_batch_size is not None and self.nominal_batch_size < 2:
             raise ValueError(f"nominal_batch_size must be >= 2, but got nominal_batch_size={self.nominal_batch_size}")
         if self.num_rotations < 0:
             raise ValueError(f"num_rotations must be >= 0, but got num_rotations={self.num_rotations}")
+
+    def check_batch(self, num_rows: int) -> None:
+        """Raise ValueError when a spacing is as large as the batch."""
+        if max(self._spacings(num_rows)) >= num_rows:
+            raise ValueError(f"spacing must be below the batch's {num_rows} rows, but got spacing={self.spacing!r}")
 
     def compute(self, views: Views) -> CriterionResult:
         """Compute the criterion.
@@ -122,7 +130,7 @@ class E2MC(Criterion):
         return weighted_sum(
             views,
             Term("entropy", -self.entropy_weight, lambda: self._entropy(hypercube)),
-            Term("covariance", self.covariance_weight, lambda: self._covariance(hypercube)),
+            Term("covariance", self.covariance_weight, lambda: len(views.projections) * self._covariance(hypercube)),
         )
 
     def _sampled(self, z: Tensor) -> Tensor:
@@ -145,12 +153,15 @@ class E2MC(Criterion):
 
     def _entropy(self, hypercube: Tensor) -> Tensor:
         """Mean over rotations, samples and dimensions of (rotations, samples, rows, dim)."""
-        spacing = default_spacing(hypercube.shape[-2]) if self.spacing == "sqrt" else self.spacing
-        spacings = spacing if isinstance(spacing, tuple) else (spacing,)
+        spacings = self._spacings(hypercube.shape[-2])
         corrects_bias = self.bias_correction == "digamma"
         return spacing_entropy(hypercube.mT, spacings, self.epsilon, corrects_bias=corrects_bias).mean()
 
+    def _spacings(self, num_rows: int) -> tuple[int, ...]:
+        spacing = default_spacing(num_rows) if self.spacing == "sqrt" else self.spacing
+        return spacing if isinstance(spacing, tuple) else (spacing,)
+
     def _covariance(self, hypercube: Tensor) -> Tensor:
-        """Sum over samples, mean over rotations."""
+        """Mean over rotations and samples."""
         divisor = None if self.nominal_batch_size is None else self.nominal_batch_size - 1
-        return off_diagonal_covariance(hypercube, divisor).sum(dim=1).mean()
+        return off_diagonal_covariance(hypercube, divisor).mean()

@@ -35,19 +35,25 @@ def draw_labels(
     """
     if not 0 < percent <= 100:
         raise ValueError(f"percent must be in (0, 100], got {percent}")
-    num_images, num_classes = len(labels), len(np.unique(labels))
-    size = round(num_images * percent / 100)
-    if size < num_classes:
-        raise ValueError(
-            f"{percent} % of a pool of {num_images} images is {size} labels, "
-            f"fewer than its {num_classes} classes; raise the percentage or enlarge the pool"
-        )
+    num_images = len(labels)
+    size = subset_size(num_images, percent, len(np.unique(labels)))
     if percent == 100:
         return np.arange(num_images, dtype=np.int64)
     shuffled = _generator(dataset, percent, base_seed, draw).permutation(num_images)
     rounds = _occurrence(labels[shuffled])
     chosen = shuffled[np.argsort(rounds, kind="stable")[:size]]
     return np.sort(chosen).astype(np.int64)
+
+
+def subset_size(num_images: int, percent: int, num_classes: int) -> int:
+    """How many labels a subset has; ValueError when that is less than one per class."""
+    size = round(num_images * percent / 100)
+    if size < num_classes:
+        raise ValueError(
+            f"{percent} % of a pool of {num_images} images is {size} labels, "
+            f"fewer than its {num_classes} classes; raise the percentage or enlarge the pool"
+        )
+    return size
 
 
 def _generator(dataset: str, percent: int, base_seed: int, draw: int) -> np.random.Generator:

@@ -56,6 +56,9 @@ class Evaluation(ABC):
     def __call__(self, task: EvaluationTask) -> Mapping[str, float]:
         """Return metric name → value. Deterministic: two calls give equal numbers."""
 
+    def check_pool(self, num_images: int, num_classes: int) -> None:  # noqa: B027 - few need it
+        """Raise ValueError when a labelled pool of this size is too small; asked before anything is trained."""
+
     @abstractmethod
     def metric_names(self) -> tuple[str, ...]:
         """Names of the metrics that a call returns, known without data."""

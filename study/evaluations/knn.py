@@ -42,6 +42,13 @@ class KNN(Evaluation):
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be finite and > 0, got {self.temperature!r}")
 
+    def check_pool(self, num_images: int, num_classes: int) -> None:  # noqa: ARG002 - the interface
+        """Raise ValueError when fewer images than `num_neighbours` can vote."""
+        if num_images < self.num_neighbours:
+            raise ValueError(
+                f"num_neighbours must be at most the pool's size, got {self.num_neighbours} for {num_images} images"
+            )
+
     def metric_names(self) -> tuple[str, ...]:
         """`top1` alone."""
         return ("top1",)
@@ -53,10 +60,7 @@ class KNN(Evaluation):
             ValueError: the pool holds fewer images than `num_neighbours`, or features are not finite.
         """
         num_images = len(task.train.labels)
-        if num_images < self.num_neighbours:
-            raise ValueError(
-                f"num_neighbours must be at most the pool's size, got {self.num_neighbours} for {num_images} images"
-            )
+        self.check_pool(num_images, task.num_classes)
         bank, queries = _embeddings(task)
         bank_labels, labels = torch.tensor(task.train.labels), torch.tensor(task.held_out.labels)
         # One buffer for all chunks: touching fresh memory would cost as much as the product itself.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.evaluations._labels import draw_labels
+from study.evaluations._labels import draw_labels, subset_size
 from study.evaluations.base import Evaluation, EvaluationTask, Representations
 
 # L-BFGS stops when no gradient entry exceeds this. Measured on three sets of 10,000 × 128 Fashion-MNIST
@@ -79,6 +79,11 @@ class LinearProbe(Evaluation):
     def _fractions(self) -> tuple[tuple[int, int, float], ...]:
         """(percent, number of draws, λ) of every label fraction."""
         return tuple(zip(self.label_percent, self.num_draws or (), self.weight_decay or (), strict=True))
+
+    def check_pool(self, num_images: int, num_classes: int) -> None:
+        """Raise ValueError when a label fraction is smaller than one label per class."""
+        for percent in self.label_percent:
+            subset_size(num_images, percent, num_classes)
 
     def metric_names(self) -> tuple[str, ...]:
         """`top1_<n>pct` of every label fraction, and their mean `top1_mean`."""

@@ -45,7 +45,6 @@ class LocalExecutor(Executor):
         self._processes: dict[tuple[str, int], tuple[multiprocessing.process.BaseProcess, str | None]] = {}
         os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["study.execution.preload"])
         # While it imports, the server would die of a Ctrl-C that the orchestrator wants to outlive for its runs.

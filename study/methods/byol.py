@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from study.methods._heads import perceptron
 from study.methods._pairs import require_two_views
 from study.methods._settings import require_at_least, require_momentum
 from study.methods._teacher import Teacher, momentum_at
 from study.methods.base import Method, MethodNetwork, MethodOutput, Moment
+from study.tensors.cosine import mean_cosine
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,9 @@ class BYOLNetwork(MethodNetwork):
         projections = torch.stack([self.projector(h) for h in representations])
         p1, p2 = (self.predictor(z) for z in projections)
         t1, t2 = (self.teacher(view, self.micro_batch_size) for view in views)
-        loss = (_distance(p1, t2) + _distance(p2, t1)) / 2
+        loss = 2 - mean_cosine(p1, t2) - mean_cosine(p2, t1)  # mean over both of 2 - 2 cos, eq. 2
         return MethodOutput(loss, projections)
 
     def after_update(self, moment: Moment) -> None:
         """Let the teacher follow."""
         self.teacher.follow(self, momentum_at(moment, self._teacher_momentum))
-
-
-def _distance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared distance of rows on the unit sphere (eq. 2)."""
-    return 2 - 2 * functional.cosine_similarity(prediction, target, dim=-1).mean()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from study.methods._heads import perceptron
 from study.methods._pairs import require_two_views
 from study.methods._settings import require_at_least, require_positive
 from study.methods.base import Method, MethodNetwork, MethodOutput
+from study.tensors.cosine import mean_cosine
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,5 @@ class SimSiamNetwork(MethodNetwork):
         projections = torch.stack([self.projector(h) for h in representations])
         z1, z2 = projections
         p1, p2 = self.predictor(z1), self.predictor(z2)
-        loss = (_distance(p1, z2) + _distance(p2, z1)) / 2
+        loss = -(mean_cosine(p1, z2.detach()) + mean_cosine(p2, z1.detach())) / 2  # eq. 3 and 4
         return MethodOutput(loss, projections)
-
-
-def _distance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean negative cosine similarity of rows; the target is constant (eq. 1 and 3)."""
-    return -functional.cosine_similarity(prediction, target.detach(), dim=-1).mean()

@@ -62,6 +62,8 @@ class SwAV(Method):
         require_positive(self, "temperature", "epsilon")
         require_at_least(self, 1, "sinkhorn_iterations")
         require_at_least(self, 0, "queue_size", "queue_from_epoch", "freeze_prototypes_epochs")
+        if self.queue_from_epoch and not self.queue_size:
+            raise ValueError(f"queue_from_epoch={self.queue_from_epoch} needs a queue_size above 0")
 
     def build(self, backbone: nn.Module, representation_dim: int) -> SwAVNetwork:
         """Put projector and prototypes on `backbone`."""

@@ -100,6 +100,7 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
     augmentation = component(training, "augmentations", "augmentation")
     add_on = AddOn(component(training, "criteria", "criterion"))
     network = build_network(training).to(memory_format=torch.channels_last)
+    network.micro_batch_size = training["numerics"]["micro_batch_size"]
     shape = (training["batch_size"], dataset.num_channels, dataset.image_size, dataset.image_size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     times = []

@@ -10,8 +10,9 @@ from typing import Any
 from study import registry
 from study.errors import Problem, did_you_mean
 from study.plan import components
-from study.plan.model import Arm
+from study.plan.model import Arm, Component
 from study.plan.schema import ALL, AblateIn
+from study.plan.spaces import STRENGTH
 
 
 def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> list[Arm]:
@@ -30,6 +31,13 @@ def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
         problems.append(Problem(path, "needs drop (a list of components, or all) or swap (field: other value)"))
         return []
     inherits = rule.weights == "inherited"
+    if rule.drop and parent.strength is not None and (inherits or STRENGTH not in parent.space):
+        message = (
+            f"{parent.name} has a strength, which would give what is left of it more weight than it has there; "
+            "search the strength of each (weights: tuned), or set weights instead of a strength"
+        )
+        problems.append(Problem(f"{path}.drop", message))
+        return []
     return [
         replace(arm, inherits=inherits)
         for arm in (*_dropped(parent, rule, path, problems), *_swapped(parent, rule, path, problems))
@@ -46,6 +54,10 @@ def _dropped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
             what = f"{parent.criterion.name} has no component {part!r}" if part not in parts else f"{part!r} twice"
             problems.append(Problem(f"{path}.drop[{index}]", f"{what}.{did_you_mean(part, parts)}"))
             continue
+        if all(parent.criterion.params[field] == value for field, value in parts[part].items()):
+            where = f"{path}.drop" if rule.drop == [ALL] else f"{path}.drop[{index}]"
+            problems.append(Problem(where, f"{parent.name} has no {part} that could be left out"))
+            continue
         yield replace(_changed(parent, f"no-{part}", parts[part]), dropped=(part,))
 
 
@@ -57,21 +69,24 @@ def _swapped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
             problems.append(Problem(f"{path}.swap.{field}", "holds no value"))
         for index, value in enumerate(values):
             where = f"{path}.swap.{field}" + (f"[{index}]" if isinstance(given, list) else "")
-            found = _resolved(parent, field, value, where, problems)
-            if found is None:
+            criterion = _resolved(parent, field, value, where, problems)
+            if criterion is None:
                 continue
+            found = criterion.params[field]
             if found == parent.criterion.params[field]:
                 problems.append(Problem(where, f"{parent.name} has {found!r} already; swap it for something else"))
-                continue
-            yield replace(_changed(parent, f"{field}-{_word(found)}", {field: found}), swapped={field: found})
+            elif field in registry.component("criteria", criterion.name).reported_fields:
+                problems.append(Problem(where, "changes reported values alone, so the arm would be its parent's twin"))
+            else:
+                yield replace(_changed(parent, f"{field}-{_word(found)}", {field: found}), swapped={field: found})
 
 
-def _resolved(parent: Arm, field: str, value: Any, where: str, problems: list[Problem]) -> Any:
-    """The value as the criterion keeps it, or None after adding to `problems`."""
+def _resolved(parent: Arm, field: str, value: Any, where: str, problems: list[Problem]) -> Component | None:
+    """The parent's criterion with another value of a field, or None after adding to `problems`."""
     name, before = parent.criterion.name, len(problems)
     found = components.resolve("criteria", name, {**parent.criterion.params, field: value}, "", problems)
     problems[before:] = [Problem(where, problem.message) for problem in problems[before:]]
-    return None if found is None else found[0].params[field]
+    return None if found is None else found[0]
 
 
 def _changed(parent: Arm, suffix: str, fields: Mapping[str, Any]) -> Arm:

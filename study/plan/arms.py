@@ -12,7 +12,7 @@ from study.errors import Problem, did_you_mean
 from study.plan import ablations, components, spaces
 from study.plan.model import Arm, Component
 from study.plan.salvage import has
-from study.plan.schema import ArmIn, SweepIn
+from study.plan.schema import MAX_NAME, ArmIn, SweepIn
 from study.plan.space import FloatRange
 
 _OWN_KEYS = ("continue", "criterion", "preset", "strength", "start", "space")
@@ -46,6 +46,11 @@ def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> 
             generated = ablations.generate(parent, rule, path, problems)
             at = arms.index(parent) + 1
             arms[at:at] = generated
+    problems += [
+        Problem(f"arms.{arm.name}", "is a name longer than 80 characters; swap fewer values at once")
+        for arm in arms
+        if arm.parent and len(arm.name) > MAX_NAME
+    ]
     for name, count in Counter(arm.name for arm in arms).items():
         if count > 1:
             why = "declared and generated; rename the declared one" if name in declared else "generated twice; keep one"
@@ -83,6 +88,7 @@ def _declared(
         _place_start_problems(problems, before, path, arm)
         return None
     criterion, instance = found
+    spaces.check_strength(arm, instance, fixed, path, problems)
     space = spaces.own_space(arm, instance, fixed, path, problems) if is_searched else {}
     strength = spaces.strength_space(arm, path, problems) if is_searched else {}
     if arm.space and not is_searched:

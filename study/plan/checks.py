@@ -65,18 +65,60 @@ def check_recipes(sweep: SweepIn, dataset: Component | None, problems: list[Prob
                 message = f"{size} does not divide {path}.batch_size {getattr(sweep, path).batch_size}"
                 problems.append(Problem("numerics.micro_batch_size", message))
     if has(sweep, "base", "continuation"):
-        first, then = sweep.base.optimizer.name, sweep.continuation.optimizer
-        if then.state == "keep" and then.name != first:
-            message = f"{then.name} cannot keep the state of the base's {first}; write reset, or use {first} for both"
-            problems.append(Problem("continuation.optimizer.state", message))
+        first, then = sweep.base.optimizer, sweep.continuation.optimizer
+        for key in ("name", "exclude_bias_and_norm") if then.state == "keep" else ():
+            before, after = getattr(first, key), getattr(then, key)
+            if before != after:
+                message = (
+                    f"{key} {shown(after)} cannot keep the state of the base's {shown(before)}; write reset, "
+                    "or use the same for both"
+                )
+                problems.append(Problem("continuation.optimizer.state", message))
+
+
+def check_sizes(
+    sweep: SweepIn, arms: Sequence[Arm], evaluations: Sequence[Component], dataset: Component | None,
+    problems: list[Problem],
+) -> None:  # fmt: skip
+    """Batches large enough for every arm's criterion, and a labelled pool large enough for every evaluation."""
+    if has(sweep, "continuation"):
+        said: set[str] = set()  # once of an arm, not of everything that is generated from it as well
+        for arm in arms:
+            try:
+                build("criteria", arm.criterion).check_batch(sweep.continuation.batch_size)
+            except ValueError as error:
+                if arm.parent is None or str(error) not in said:
+                    problems.append(Problem(f"arms.{arm.name}", str(error)))
+                said.add(str(error))
+    num_images = dataset.params.get("num_ssl_images") if dataset else None
+    if dataset is None or num_images is None:
+        return
+    num_classes = registry.component("datasets", dataset.name).num_classes
+    for evaluation in evaluations:
+        try:
+            build("evaluations", evaluation).check_pool(num_images, num_classes)
+        except ValueError as error:
+            problems.append(Problem(f"evaluations.{evaluation.name}", str(error)))
+
+
+def check_search(sweep: SweepIn, arms: Sequence[Arm], problems: list[Problem]) -> None:
+    """A section that sets up searches has something to search."""
+    if has(sweep, "tune", "arms") and sweep.tune is not None and not problems and not any(a.space for a in arms):
+        problems.append(Problem("tune", "no arm has anything to search; write tune: none"))
 
 
 def check_views(
-    method: Component | None, backbone: Component | None, augmentation: Component | None, problems: list[Problem]
-) -> None:
+    dataset: Component | None, method: Component | None, backbone: Component | None, augmentation: Component | None,
+    problems: list[Problem],
+) -> None:  # fmt: skip
     """Local views need a method that uses them and a backbone that takes their size."""
     if augmentation is None or build("augmentations", augmentation).num_views <= 2:
         return
+    full_size = registry.component("datasets", dataset.name).image_size if dataset else None
+    local_size = augmentation.params.get("local_size")
+    if full_size is not None and local_size is not None and local_size >= full_size:
+        message = f"must be below the images' {full_size} pixels, but got {local_size}"
+        problems.append(Problem("augmentation.local_size", message))
     path = "augmentation.num_local_views"
     for family, component, flag, why in (
         ("methods", method, "accepts_local_views", "compares two full-size views alone"),

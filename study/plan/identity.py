@@ -15,7 +15,7 @@ from study.plan.model import SCHEMA_VERSION, Component, EvaluationRequest
 _CODE_FOLDERS = (
     "tensors", "backbones", "criteria", "methods", "datasets", "augmentations", "training", "evaluations", "pretrained",
 )  # fmt: skip
-_LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn")
+_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
 
 
 def digest(data: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from study.plan.schema import SweepIn
+from study.plan.schema import ComponentIn, SweepIn
 
 
 def kind_at(location: Sequence[Any]) -> Any:
@@ -40,6 +40,18 @@ def takes_any_key(kind: Any) -> bool:
     if is_model(kind):
         return bool(kind.model_config.get("extra") == "allow")
     return typing.get_origin(kind) is dict and typing.get_args(kind)[1] is Any
+
+
+def maps_to_lists(kind: Any) -> bool:
+    """Whether keys name places of the file and values are lists, as in `blocks`."""
+    return typing.get_origin(kind) is dict and typing.get_origin(typing.get_args(kind)[1]) is list
+
+
+def default(kind: Any, key: Any) -> Any:
+    """The component that the schema takes for a section which a file leaves out, as keys of a file; else None."""
+    field = kind.model_fields.get(key) if is_model(kind) and isinstance(key, str) else None
+    value = field.default if field is not None else None
+    return {"name": value.name} if isinstance(value, ComponentIn) else None
 
 
 def is_model(kind: Any) -> bool:

@@ -66,13 +66,15 @@ def _resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) ->
     method = _component("methods", sweep.base.method, "base.method", problems) if has_base else None
     backbone = _component("backbones", sweep.base.backbone, "base.backbone", problems) if has_base else None
     augmentation = _component("augmentations", sweep.augmentation, "augmentation", problems)
-    checks.check_views(method, backbone, augmentation, problems)
+    checks.check_views(dataset, method, backbone, augmentation, problems)
     evaluations = _evaluations(sweep, raw, problems)
     checks.check_study(sweep, problems)
     checks.check_seeds(sweep, problems)
     checks.check_recipes(sweep, dataset, problems)
     all_arms = arms.resolve(sweep, raw, problems)
+    checks.check_sizes(sweep, all_arms, evaluations, dataset, problems)
     checks.check_comparison(sweep, raw, all_arms, problems)
+    checks.check_search(sweep, all_arms, problems)
     is_whole = salvage.has(sweep, *SweepIn.model_fields)
     if problems or not is_whole or not (dataset and method and backbone and augmentation):
         return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from study.errors import Problem, did_you_mean, shown
 from study.plan import yaml_text
-from study.plan.keys import child, is_model, known_keys, takes_any_key
+from study.plan.keys import child, default, is_model, known_keys, maps_to_lists, takes_any_key
 from study.plan.schema import ComponentIn, SweepIn
 from study.plan.wording import dotted, is_about
 
@@ -57,7 +57,7 @@ def _put(root: dict[str, Any], parts: Sequence[str | int], value: Any) -> str | 
     kind: Any = SweepIn
     done = 0
     while True:
-        key, width = _next_key(place, parts[done:])
+        key, width = _next_key(place, kind, parts[done:])
         wrong = _lacks(place, kind, key, dotted(parts[:done]) or "the sweep file")
         if wrong:
             return wrong
@@ -65,13 +65,16 @@ def _put(root: dict[str, Any], parts: Sequence[str | int], value: Any) -> str | 
         if done == len(parts):
             place[key] = value
             return None
+        value_there = place[key] if isinstance(place, list) else place.get(key, default(kind, key))
         kind = child(kind, key)
-        place[key] = _opened(place[key] if isinstance(place, list) else place.get(key), kind)
+        place[key] = _opened(value_there, kind)
         place = place[key]
 
 
-def _next_key(place: Any, parts: Sequence[str | int]) -> tuple[Any, int]:
+def _next_key(place: Any, kind: Any, parts: Sequence[str | int]) -> tuple[Any, int]:
     """The first key and how many parts it has: keys such as `continuation.optimizer.lr` hold dots themselves."""
+    if maps_to_lists(kind):
+        return ".".join(map(str, parts)), len(parts)
     if isinstance(place, Mapping):
         for width in range(len(parts), 0, -1):
             joined = ".".join(map(str, parts[:width]))
@@ -96,6 +99,6 @@ def _opened(value: Any, kind: Any) -> Any:
     """A value whose keys can be set: a component's bare name and an absent mapping become mappings."""
     if kind is ComponentIn and isinstance(value, str):
         return {"name": value}
-    if value is None and (is_model(kind) or takes_any_key(kind)):
+    if value is None and (is_model(kind) or takes_any_key(kind) or maps_to_lists(kind)):
         return {}
     return value

@@ -10,7 +10,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fields = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]  # `knn:` alone
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
+MAX_NAME = 80  # characters; names become folders
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=MAX_NAME)]
 
 
 class _Strict(BaseModel):

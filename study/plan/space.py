@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -25,6 +26,14 @@ class FloatRange:
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
+
+    def at(self, share: float) -> float:
+        """The value below which `share` of the range lies; from `low` at 0 to `high` at 1."""
+        if self.log:
+            value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+        else:
+            value = self.low + share * (self.high - self.low)
+        return min(max(value, self.low), self.high)
 
 
 # Of every criterion, unless a sweep file says otherwise. The weights that suited e2mc, uniformity and mmcr on trained

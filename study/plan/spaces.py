@@ -29,13 +29,28 @@ def _has_strength(arm: ArmIn) -> bool:
     return arm.strength is not None or STRENGTH in arm.start
 
 
+def check_strength(arm: ArmIn, instance: Any, fixed: Mapping[str, Any], path: str, problems: list[Problem]) -> None:
+    """A strength needs a criterion that pulls, and takes the place of a weight that stands alone."""
+    if not _has_strength(arm):
+        return
+    where = f"{path}.strength" if arm.strength is not None else f"{path}.start.strength"
+    weights = {name: value for name, value in vars(instance).items() if name.endswith("weight")}
+    if arm.criterion == "none":
+        problems.append(Problem(where, "none adds nothing, so it has no strength; leave it out"))
+    elif arm.start.get(STRENGTH, 1.0) <= 0:
+        problems.append(Problem(where, f"must be above 0, but got {arm.start[STRENGTH]:g}"))
+    elif not any(weights.values()):
+        problems.append(Problem(where, f"no scale gives strength to a criterion whose {', '.join(weights)} is 0"))
+    elif len(weights) == 1:
+        (weight,) = weights
+        places = [weight] if weight in fixed else [f"space.{weight}"] if weight in (arm.space or {}) else []
+        message = "the strength takes its place, whatever its value; leave it out"
+        problems += [Problem(f"{path}.{place}", message) for place in places]
+
+
 def strength_space(arm: ArmIn, path: str, problems: list[Problem]) -> dict[str, FloatRange]:
     """The range of the arm's strength, if it is tuned."""
     own = {key: r for key, r in (arm.space or {}).items() if key == STRENGTH}
-    if arm.criterion == "none" and (_has_strength(arm) or own):
-        where = "strength" if arm.strength is not None else f"{'start' if STRENGTH in arm.start else 'space'}.strength"
-        problems.append(Problem(f"{path}.{where}", "none adds nothing, so it has no strength; leave it out"))
-        return {}
     if own and STRENGTH not in arm.start:
         message = "is fixed in the same arm; move its value to start" if arm.strength else "needs a value in start"
         problems.append(Problem(f"{path}.space.{STRENGTH}", message))
@@ -102,7 +117,8 @@ def shared_space(sweep: SweepIn, problems: list[Problem]) -> dict[str, FloatRang
     ranges = _ranges(sweep.tune.shared, "tune.shared", problems)
     for key, r in ranges.items():
         if r.low < 0 or (r.low == 0 and key.endswith(".lr")):
-            problems.append(Problem(f"tune.shared.{key}.low", f"must be above 0, but got {r.low:g}"))
+            least = "above" if key.endswith(".lr") else "at least"
+            problems.append(Problem(f"tune.shared.{key}.low", f"must be {least} 0, but got {r.low:g}"))
     return {key: r for key, r in ranges.items() if key in known}
 
 

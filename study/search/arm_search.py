@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import TPESampler
 
 from study.errors import HomeError, StudyError
 from study.plan.space import FloatRange
@@ -16,6 +16,8 @@ from study.search.trial import Sampler, SearchDefinition, Trial, TrialState, win
 
 __all__ = ["ArmSearch", "Trial", "TrialState", "rebuild", "winner"]
 
+STARTUP_TRIALS = 10  # Optuna's own default for TPE
+_OUTCOMES = (OPTUNA_STATES[TrialState.COMPLETE], OPTUNA_STATES[TrialState.INFEASIBLE])
 _STATES = {theirs: ours for ours, theirs in OPTUNA_STATES.items()}
 
 
@@ -23,8 +25,9 @@ class ArmSearch:
     """Maximises the objective of one arm.
 
     The point of a trial depends on the study, the arm, its number and the trials before it, on nothing else:
-    the sampler is built anew for every trial. TPE samples at random until ten trials have an outcome; running
-    trials count as poor ones, so that trials asked for together spread out.
+    the sampler is built anew for every trial. TPE samples at random until ten trials have an outcome, and random
+    points are common to all arms (`SearchDefinition.random_point`); after that, running trials count as poor ones,
+    so that trials asked for together spread out.
     """
 
     def __init__(
@@ -109,15 +112,14 @@ class ArmSearch:
             )
 
     def _sample(self, number: int) -> dict[str, float]:
-        scratch = optuna.create_study(direction="maximize", sampler=self._sampler(number))
-        scratch.add_trials(self._search.get_trials(deepcopy=False))
+        trials = self._search.get_trials(deepcopy=False)
+        num_outcomes = sum(trial.state in _OUTCOMES for trial in trials)
+        if self._definition.sampler == "random" or num_outcomes < STARTUP_TRIALS:
+            return self._definition.random_point(number)
+        sampler = TPESampler(seed=self._definition.seed(number), multivariate=True, constant_liar=True)
+        scratch = optuna.create_study(direction="maximize", sampler=sampler)
+        scratch.add_trials(trials)
         return dict(scratch.ask(distributions(self._definition.space)).params)
-
-    def _sampler(self, number: int) -> BaseSampler:
-        seed = self._definition.seed(number)
-        if self._definition.sampler == "random":
-            return RandomSampler(seed=seed)
-        return TPESampler(seed=seed, n_startup_trials=10, multivariate=True, constant_liar=True)
 
     def _check(self, records: Sequence[Trial]) -> None:
         trials = {t.number: t for t in self._search.get_trials(deepcopy=False)}

@@ -79,8 +79,21 @@ class SearchDefinition:
 
     def seed(self, number: int) -> int:
         """Seed of the sampler for trial `number`: restarts neither repeat points nor change them."""
-        digest = hashlib.sha256(json.dumps([self.study, self.arm, number]).encode()).digest()
-        return int.from_bytes(digest[:4], "big")
+        return _hashed(self.study, self.arm, number) >> 32
+
+    def random_point(self, number: int) -> dict[str, float]:
+        """A point at random, a function of study, trial number and parameter names, but not of the arm.
+
+        So trial 3 has the same learning rate in every arm: else one arm would be luckier with it than another, which
+        all bases would share and no interval would contain.
+        """
+        shares = {name: _hashed(self.study, number, name) / 2**64 for name in sorted(self.space)}
+        return {name: self.space[name].at(share) for name, share in shares.items()}
+
+
+def _hashed(*keys: str | int) -> int:
+    """A number in [0, 2^64)."""
+    return int.from_bytes(hashlib.sha256(json.dumps(keys).encode()).digest()[:8], "big")
 
 
 def winner(trials: Iterable[Trial]) -> Trial | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,9 +23,11 @@ def set_numerics(numerics: Mapping[str, Any]) -> None:
     """Set what changes the bits of a result, for this process."""
     torch.set_num_threads(numerics["num_threads"])
     threadpoolctl.threadpool_limits(numerics["num_threads"])  # scikit-learn's BLAS
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA refuses to be deterministic
     torch.use_deterministic_algorithms(numerics["deterministic"])
     # Filling uninitialised memory is a debugging aid that costs 10 % of a small step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.allow_tf32 = False  # `float32` means it, also in convolutions
     torch.backends.cudnn.benchmark = not numerics["deterministic"]
 
 

@@ -36,6 +36,8 @@ class Workplace:
     def open(cls, attempt: AttemptPaths, spec: RunSpec, request: Mapping[str, Any]) -> Workplace:
         """Resolve the `request` of job.json."""
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        if accelerator is not None and accelerator.type == "mps":
+            accelerator = None  # it knows no float64, in which norms and metrics are summed
         return cls(
             attempt=attempt,
             spec=spec,

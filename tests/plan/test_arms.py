@@ -67,6 +67,12 @@ def test_all_components_are_dropped_one_at_a_time():
     assert names == [f"e2mc-no-{part}" for part in registry.component("criteria", "e2mc").components]
 
 
+def test_a_field_can_be_swapped_for_nothing():
+    given = {"criterion": "e2mc", "nominal_batch_size": 512, "start": {"entropy_weight": 1, "covariance_weight": 1}}
+    plan = plan_of(arms__e2mc=given, ablate={"arm": "e2mc", "swap": {"nominal_batch_size": None}}, contrasts=[])
+    assert plan.arm("e2mc-nominal_batch_size-none").criterion.params["nominal_batch_size"] is None
+
+
 def test_fields_are_swapped_one_value_at_a_time():
     swap = {"map": "sigmoid", "spacing": [5, [5, 11]], "entropy_weight": 0}
     plan = plan_of(ablate={"arm": "e2mc", "swap": swap, "weights": "inherited"}, contrasts=[])
@@ -88,7 +94,6 @@ def test_a_contrast_may_name_a_swapped_arm():
 def test_a_preset_gives_what_the_arm_does_not_say():
     given = {"criterion": "e2mc", "preset": "simsiam", "epsilon": 1e-3, "start": {"covariance_weight": 2}}
     arm = plan_of(arms__e2mc=given).arm("e2mc")
-    assert arm.criterion.params["nominal_batch_size"] == 512
     assert arm.criterion.params["epsilon"] == 1e-3
     assert arm.start == {"criterion.entropy_weight": 1.0, "criterion.covariance_weight": 2.0, LR: 1e-3}
 
@@ -108,7 +113,8 @@ def test_without_a_search_every_arm_runs_at_its_start():
 def test_bases_of_a_search_are_needed_when_something_is_searched():
     assert plan_of().base_seeds == (101, 1, 2, 3)
     arms = {"base": {"continue": False}, "continued": {"criterion": "none"}}
-    assert plan_of(arms=arms, ablate=DELETED, contrasts=[], tune__shared={}).base_seeds == (1, 2, 3)
+    problems = problems_of(edited(arms=arms, ablate=DELETED, contrasts=[], tune__shared={}))
+    assert problems == {"tune": "no arm has anything to search; write tune: none"}
 
 
 class TestStrength:
@@ -140,6 +146,13 @@ class TestStrength:
             ({"criterion": "none", "start": {"strength": 1.0}}, "start.strength", "none adds nothing"),
             ({"criterion": "mmcr", "strength": 0}, "strength", "must be above 0, but got 0"),
             ({"criterion": "mmcr", "strength": "a"}, "strength", "must be a number"),
+            ({"criterion": "mmcr", "strength": 1, "weight": 0}, "strength", "whose weight is 0"),
+            ({"criterion": "mmcr", "strength": 1, "weight": 2}, "weight", "the strength takes its place"),
+            (
+                {"criterion": "mmcr", "strength": 1, "space": {"weight": {"low": 1, "high": 2}}},
+                "space.weight",
+                "the strength takes its place",
+            ),
             ({"criterion": "mmcr", "strength": 1, "start": {"strength": 1}}, "start.strength", "keep one"),
             ({"criterion": "mmcr", "start": {"strength": 90}}, "start.strength", "outside of its range [0.2, 20]"),
             ({"criterion": "mmcr", "start": {"strength": 1, "weight": 1}}, "start.weight", "is not tuned"),
@@ -159,6 +172,25 @@ class TestStrength:
     def test_wrong_strengths(self, arm, path, message):
         assert message in problems_of(edited(arms__mmcr=arm))[f"arms.mmcr.{path}"]
 
+    @pytest.mark.parametrize(
+        ("arm", "path", "message"),
+        [
+            ({"criterion": "none", "strength": 2}, "strength", "none adds nothing"),
+            ({"criterion": "mmcr", "start": {"strength": -2}}, "start.strength", "must be above 0, but got -2"),
+            ({"criterion": "mmcr", "start": {"strength": 0}}, "start.strength", "must be above 0, but got 0"),
+        ],
+    )
+    def test_wrong_strengths_without_a_search(self, arm, path, message):
+        assert message in problems_of(edited(tune="none", arms__mmcr=arm))[f"arms.mmcr.{path}"]
+
+    @pytest.mark.parametrize(
+        "change", [{"ablate__weights": "inherited"}, {"arms__e2mc": {"criterion": "e2mc", "strength": 1.0}}]
+    )
+    def test_components_are_dropped_where_every_arm_searches_its_own(self, change):
+        """At one strength for both, what is left of the criterion would weigh more than in the parent."""
+        changes = {"arms__e2mc": {"criterion": "e2mc", "start": {"strength": 0.5}}, **change}
+        assert "what is left of it more weight" in problems_of(edited(**changes, contrasts=[]))["ablate.drop"]
+
 
 @pytest.mark.parametrize(
     ("change", "path", "message"),
@@ -169,6 +201,14 @@ class TestStrength:
         ({"ablate__swap": {"map": "tanh"}}, "ablate.swap.map", "must be 'normal' or 'sigmoid', but got 'tanh'"),
         ({"ablate__swap": {"map": ["sigmoid", 5]}}, "ablate.swap.map[1]", "must be 'normal' or 'sigmoid'"),
         ({"ablate__swap": {"map": "normal"}}, "ablate.swap.map", "e2mc has 'normal' already"),
+        ({"ablate__swap": {"nominal_batch_size": None}}, "ablate.swap.nominal_batch_size", "e2mc has None already"),
+        ({"ablate__swap": {"bias_correction": "digamma"}}, "ablate.swap.bias_correction", "its parent's twin"),
+        (
+            {"arms__e2mc": {"criterion": "e2mc", "entropy_weight": 0, "start": {"covariance_weight": 1}}},
+            "ablate.drop[0]",
+            "e2mc has no entropy that could be left out",
+        ),
+        ({"ablate__swap": {"spacing": [list(range(1, 60))]}}, "arms.e2mc-spacing-", "longer than 80 characters"),
         ({"ablate__swap": {"epsilon": -1}}, "ablate.swap.epsilon", "epsilon must be finite and > 0"),
         ({"ablate__swap": {"epsilon": []}}, "ablate.swap.epsilon", "holds no value"),
         (
@@ -182,7 +222,8 @@ class TestStrength:
     ],
 )
 def test_wrong_ablations_and_presets(change, path, message):
-    assert message in problems_of(edited(**change))[path]
+    (found,) = [m for p, m in problems_of(edited(**change)).items() if p.startswith(path)]
+    assert message in found
 
 
 @pytest.mark.parametrize(

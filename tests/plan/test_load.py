@@ -141,6 +141,18 @@ def test_unknown_keys_inside_what_is_absent_from_the_file():
         ({"base__epochs": 2.5}, "base.epochs", "must be a whole number, but got 2.5"),
         ({"base__epochs": None}, "base.epochs", "must be a whole number, but nothing stands there"),
         ({"base__batch_size": 20_000}, "base.batch_size", "more than the 10000 SSL images"),
+        (
+            {"arms__e2mc": {"criterion": "e2mc", "spacing": 250, "start": {"entropy_weight": 1.0}}},
+            "arms.e2mc",
+            "below the batch's 250 rows",
+        ),
+        ({"dataset__num_ssl_images": 900}, "evaluations.linear_probe", "1 % of a pool of 900 images is 9 labels"),
+        ({"evaluations__knn": {"num_neighbours": 10_001}}, "evaluations.knn", "at most the pool's size, got 10001"),
+        (
+            {"base__optimizer": {"exclude_bias_and_norm": True}, "continuation__optimizer__state": "keep"},
+            "continuation.optimizer.state",
+            "exclude_bias_and_norm False cannot keep the state of the base's True",
+        ),
         ({"base__optimizer": {"momentum": 0.9}}, "base.optimizer.momentum", "adamw has no momentum"),
         ({"base__optimizer": {"warmup_epochs": 21}}, "base.optimizer.warmup_epochs", "more than the 20 epochs"),
         ({"continuation__optimizer__lr": math.nan}, "continuation.optimizer.lr", "must be finite, but got nan"),
@@ -207,7 +219,9 @@ def test_one_wrong_value_is_one_clear_problem(change, path, message):
 
 def test_a_continuation_keeps_only_the_state_of_its_own_optimizer():
     change = {"continuation__optimizer": {"name": "sgd", "lr": 1e-3, "state": "keep"}}
-    assert "cannot keep the state of the base's adamw" in problems_of(edited(**change))["continuation.optimizer.state"]
+    assert (
+        "cannot keep the state of the base's 'adamw'" in problems_of(edited(**change))["continuation.optimizer.state"]
+    )
 
 
 def test_seeds_that_are_both_wrong_and_shared_do_not_hide_each_other():

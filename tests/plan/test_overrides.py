@@ -1,5 +1,6 @@
 import pytest
 
+from study.plan.load import load_plans
 from study.plan.space import FloatRange
 from tests.fakes.sweep_file import edited, plan_of, problems_of
 
@@ -28,6 +29,15 @@ def test_an_entry_of_a_list():
 def test_a_whole_mapping():
     plan = plan_of("base={method: simsiam, backbone: conv_gap, epochs: 1}")
     assert (plan.backbone.name, plan.pretraining.epochs) == ("conv_gap", 1)
+
+
+def test_fields_of_a_component_that_the_file_leaves_to_its_default():
+    assert plan_of("augmentation.noise_sd=0.25").augmentation.params["noise_sd"] == 0.25
+
+
+def test_blocks_can_be_added():
+    plans = load_plans(edited(), "example.yaml", ["blocks.base.backbone=[conv_fc, conv_gap]"])
+    assert [plan.backbone.name for plan in plans] == ["conv_fc", "conv_gap"]
 
 
 def test_keys_that_the_schema_has_beside_those_of_the_file():

@@ -26,3 +26,9 @@ def test_both_bounds_belong_to_a_range():
 def test_ranges_that_are_none(low, high, log, message):
     with pytest.raises(ValueError, match=message):
         FloatRange(low, high, log)
+
+
+def test_shares_of_a_range():
+    assert [FloatRange(1, 100, log=True).at(share) for share in (0, 0.5, 1)] == pytest.approx([1, 10, 100])
+    assert [FloatRange(-1, 3).at(share) for share in (0, 0.25, 1)] == [-1, 0, 3]
+    assert all(FloatRange(3e-4, 3e-3, log=True).at(share) in FloatRange(3e-4, 3e-3) for share in (0.0, 1.0))

@@ -55,7 +55,7 @@ def _reference(z: Array, criterion: E2MC) -> tuple[float, float]:
     for rotation in criterion.rotations(dim).numpy() if criterion.num_rotations else [np.eye(dim)]:
         mapped = [(special.expit if criterion.map == "sigmoid" else special.ndtr)(x @ rotation) for x in samples]
         entropies += [_spacing_entropy(d, m, criterion.epsilon) for u in mapped for d in u.T for m in spacings]
-        penalties.append(sum(_penalty(u, divisor) for u in mapped))
+        penalties.append(len(z) / len(mapped) * sum(_penalty(u, divisor) for u in mapped))
     entropy = float(np.mean(entropies))
     if criterion.bias_correction == "digamma":
         entropy += float(np.mean([math.log(m) - special.digamma(m) for m in spacings]))
@@ -175,12 +175,14 @@ class TestPresets:
     @pytest.mark.parametrize("shape", [(2, 512, 20), (2, 144, 30), (2, 64, 100)], ids=str)
     def test_value(self, preset: str, shape: tuple[int, int, int]) -> None:
         z = np.random.default_rng(2).standard_normal(shape) * 0.8 - 0.3
-        total = float(E2MC(**E2MC.presets[preset])(Views(torch.from_numpy(z))).total)
+        short = {} if shape[1] == 512 else {"nominal_batch_size": 512}
+        total = float(E2MC(**E2MC.presets[preset], **short)(Views(torch.from_numpy(z))).total)
         assert total == pytest.approx(_TRAINERS[preset](z), rel=1e-12)
 
     @pytest.mark.parametrize("shape", [(2, 144, 9), (2, 20, 30)], ids=str)
     def test_gradient(self, compare: Callable[..., None], preset: str, shape: tuple[int, int, int]) -> None:
-        compare(E2MC(**E2MC.presets[preset]), _TRAINERS[preset], _untied(*shape) * 0.8 - 0.3)
+        criterion = E2MC(**E2MC.presets[preset], nominal_batch_size=512)
+        compare(criterion, _TRAINERS[preset], _untied(*shape) * 0.8 - 0.3)
 
 
 def test_there_is_a_preset_for_each_trainer() -> None:
@@ -263,8 +265,9 @@ class TestKnownValues:
 
     def test_samples_are_views_or_their_union(self) -> None:
         z = _normal(3, 50, 4)
-        assert _terms(z, samples="first") == _terms(z[:1])
-        assert _terms(z, samples="pooled") == _terms(z.reshape(1, 150, 4))
+        for samples, one in (("first", z[:1]), ("pooled", z.reshape(1, 150, 4))):
+            alone = _terms(one)
+            assert _terms(z, samples=samples) == pytest.approx({**alone, "covariance": 3 * alone["covariance"]})
         each = [_terms(view[None]) for view in z]
         assert _terms(z)["entropy"] == pytest.approx(np.mean([terms["entropy"] for terms in each]))
         assert _terms(z)["covariance"] == pytest.approx(sum(terms["covariance"] for terms in each))
@@ -388,6 +391,8 @@ def test_as_many_rows_as_the_spacing_are_refused(num_rows: int, samples: str, sh
         ({"spacing": (4, -1)}, r"spacing must be sqrt, or whole numbers >= 1, but got spacing=\(4, -1\)"),
         ({"spacing": (4, "sqrt")}, r"spacing must be sqrt, or whole numbers >= 1, but got spacing=\(4, 'sqrt'\)"),
         ({"bias_correction": "jackknife"}, r"bias_correction must be one of none, digamma, but got .*='jackknife'"),
+        ({"spacing": (5,)}, r"several spacings must be different numbers, but got spacing=\(5,\)"),
+        ({"spacing": (5, 5)}, r"several spacings must be different numbers"),
         ({"nominal_batch_size": 1}, r"nominal_batch_size must be >= 2, but got nominal_batch_size=1"),
         ({"num_rotations": -1}, r"num_rotations must be >= 0, but got num_rotations=-1"),
         ({"samples": "last"}, r"samples must be one of each, first, pooled, but got samples='last'"),

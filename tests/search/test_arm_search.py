@@ -11,10 +11,12 @@ from statistics import median
 from typing import Any
 
 import pytest
+from scipy.stats import kstest, pearsonr
 
 from study.errors import HomeError, StudyError
 from study.plan.space import FloatRange
 from study.search.arm_search import ArmSearch, Trial, TrialState, winner
+from study.search.trial import SearchDefinition
 
 SPACE = {"criterion.weight": FloatRange(1e-4, 1.0, log=True), "criterion.scale": FloatRange(0, 2)}
 START = {"criterion.weight": 0.5, "criterion.scale": 1.0}
@@ -57,13 +59,28 @@ def test_restarts_change_no_point(log: Path, tmp_path: Path, sampler: str) -> No
     assert len({tuple(t.params.values()) for t in without}) == 14
 
 
-def test_arms_and_studies_draw_different_points(log: Path, tmp_path: Path) -> None:
-    points = set()
-    for number, names in enumerate([{"arm": "a"}, {"arm": "b"}, {"study": "x"}]):
-        search = open_search(tmp_path / f"{number}.log", **names)
-        search.ask()
-        points.add(search.ask().params["criterion.weight"])
-    assert len(points) == 3
+def test_arms_draw_the_same_random_points_and_studies_others(log: Path, tmp_path: Path) -> None:
+    """Whatever else an arm tunes: one that drew better rates would look better on every base."""
+    wider = {"criterion.weight": FloatRange(1e-3, 10.0, log=True), "criterion.scale": SPACE["criterion.scale"]}
+    variants = [{"arm": "a"}, {"arm": "b", **SCALE_ALONE}, {"arm": "c", "space": wider}, {"study": "x"}]
+    searches = [open_search(tmp_path / f"{number}.log", **changes) for number, changes in enumerate(variants)]
+    first, second, third, other = ([search.ask() for _ in range(6)][1:] for search in searches)
+    scales = [[trial.params["criterion.scale"] for trial in trials] for trials in (first, second, third, other)]
+    assert scales[0] == scales[1] == scales[2]
+    assert len({*scales[0], *scales[3]}) == 10
+    weights = [[trial.params["criterion.weight"] for trial in trials] for trials in (first, third)]
+    shares = [[math.log10(w / 1e-4) / 4 for w in weights[0]], [math.log10(w / 1e-3) / 4 for w in weights[1]]]
+    assert shares[0] == pytest.approx(shares[1]), "the same share of its own range"
+
+
+def test_random_points_are_spread_evenly() -> None:
+    """Kolmogorov-Smirnov on 2,000 shares of each parameter, and no correlation between the two."""
+    definition = SearchDefinition(study="small", arm="e2mc", space=SPACE, start=START, sampler="random")
+    points = [definition.random_point(number) for number in range(2000)]
+    weights = [math.log10(point["criterion.weight"] / 1e-4) / 4 for point in points]
+    scales = [point["criterion.scale"] / 2 for point in points]
+    assert all(kstest(shares, "uniform").pvalue > 1e-3 for shares in (weights, scales))
+    assert abs(pearsonr(weights, scales).statistic) < 4 / math.sqrt(2000)
 
 
 def test_order_of_the_space_does_not_matter(log: Path, tmp_path: Path) -> None:
