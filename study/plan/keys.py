@@ -36,10 +36,10 @@ def known_keys(kind: Any) -> list[str]:
 
 
 def takes_any_key(kind: Any) -> bool:
-    """Whether keys are judged later, by the component they configure."""
+    """Whether keys are judged later, by the component they configure or the place of the file that they name."""
     if is_model(kind):
         return bool(kind.model_config.get("extra") == "allow")
-    return typing.get_origin(kind) is dict and typing.get_args(kind)[1] is Any
+    return maps_to_lists(kind) or (typing.get_origin(kind) is dict and typing.get_args(kind)[1] is Any)
 
 
 def maps_to_lists(kind: Any) -> bool:

@@ -99,6 +99,6 @@ def _opened(value: Any, kind: Any) -> Any:
     """A value whose keys can be set: a component's bare name and an absent mapping become mappings."""
     if kind is ComponentIn and isinstance(value, str):
         return {"name": value}
-    if value is None and (is_model(kind) or takes_any_key(kind) or maps_to_lists(kind)):
+    if value is None and (is_model(kind) or takes_any_key(kind)):
         return {}
     return value
