@@ -69,7 +69,10 @@ def _search(trials: pd.DataFrame, plan: Plan) -> list[str]:
     because = f" (TPE samples at random until {_TPE_STARTUP_TRIALS} trials have ended)"
     reason = because if plan.tune.sampler == "tpe" and search_name(plan).startswith("random") else ""
     what = f"{search_name(plan)}{reason}, {budget} trial{'' if budget == 1 else 's'} per arm"
-    sentences = [f"Tuning: {what}, on the validation split."]
+    sentences = [f"Tuning: {what}, on the validation split; random points are the same for all arms."]
+    untuned = [arm.name for arm in plan.arms if arm.continued and not arm.is_tuned and not arm.inherits]
+    if untuned:
+        sentences.append(f"Not searched, though others were, and so at a disadvantage: {', '.join(untuned)}.")
     ended = trials.loc[trials["state"] != "running", "arm"].value_counts()
     short = [f"{name} {ended.get(name, 0)}/{budget}" for name in tuned if ended.get(name, 0) != budget]
     return sentences + (

@@ -142,6 +142,20 @@ def test_unequal_budgets_are_reported(home: StudyHome) -> None:
     assert "not ended with equal budgets: mmcr 1/2 trials." in all_caveats(home)
 
 
+def test_arms_that_were_not_searched_are_named(tmp_path: Path) -> None:
+    plan = make_plan()
+    arms = tuple(replace(arm, space={}, start={}) if arm.name == "continued" else arm for arm in plan.arms)
+    home = StudyHome(tmp_path / "toy", replace(plan, arms=arms)).build()
+    assert "Not searched, though others were, and so at a disadvantage: continued." in all_caveats(home)
+
+
+def test_an_untuned_study_is_called_exploratory(tmp_path: Path) -> None:
+    plan = make_plan()
+    arms = tuple(replace(arm, space={}, start={}) for arm in plan.arms)
+    home = StudyHome(tmp_path / "toy", replace(plan, arms=arms)).build()
+    assert "Exploratory: nothing was tuned" in all_caveats(home) and "at a disadvantage" not in all_caveats(home)
+
+
 SEARCHES = [
     ("tpe", 4, "random search with a start point"),
     ("tpe", 10, "random search with a start point"),
