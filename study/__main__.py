@@ -1,4 +1,4 @@
-"""`python -m study status|publish|report|stop STUDY`."""
+"""`python -m study status|publish|report|stop STUDY` and `python -m study site init|check`."""
 
 import sys
 

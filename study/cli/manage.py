@@ -1,4 +1,4 @@
-"""`python -m study status|publish|report|stop STUDY`."""
+"""`python -m study status|publish|report|stop STUDY` and `python -m study site init|check`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guarded
+from study.cli.site import add_site_commands, run_site_command
 from study.errors import UserError, did_you_mean
 
 _HELP = {
@@ -31,11 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         add_home(command)
         if name == "status":
             command.add_argument("--json", action="store_true", help="as JSON")
+        if name == "stop":
+            command.add_argument("--now", action="store_true", help="cancel what runs; its checkpoints stay")
         if name == "publish":
             command.add_argument("--follow", action="store_true", help="go on until standard input closes")
+    text = "where runs execute: write a site file, or try one"
+    add_site_commands(commands.add_parser("site", help=text, description=text))
     args = parser.parse_args(argv)
+    if args.command == "site":
+        return guarded(lambda: run_site_command(args), lambda: None)
     run = {"status": _status, "publish": _publish, "report": _report, "stop": _stop}[args.command]
-    return guarded(lambda: run(args), chosen_home(args))
+    return guarded(lambda: run(args), lambda: chosen_home(args))
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -83,7 +90,7 @@ def _report(args: argparse.Namespace) -> int:
 def _stop(args: argparse.Namespace) -> int:
     from study.orchestration.stop import request_stop
 
-    print(request_stop(chosen_home(args), _known_study(args)))
+    print(request_stop(chosen_home(args), _known_study(args), now=args.now))
     return FINISHED
 
 

@@ -20,6 +20,7 @@ from study.execution.local import LocalExecutor
 from study.journal.files import write_json
 from study.orchestration import actions
 from study.orchestration.board import Board
+from study.orchestration.code import snapshot_code
 from study.orchestration.data import locate_data
 from study.orchestration.decide import known_specs
 from study.orchestration.forecast import forecast
@@ -29,7 +30,7 @@ from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus
 from study.paths import HomePaths, StudyPaths
 from study.plan.model import Plan
-from study.plan.site import Site
+from study.plan.site import SLURM_SLOTS, Site
 from study.tracking.process import PublisherProcess
 from study.tracking.store import store_uri
 
@@ -60,8 +61,7 @@ def orchestrate(
             console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
         _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
         settings = Settings(locate_data(plan, home), site.checkpoint_every_s)
-        slots = args.slots or site.slots
-        executor: Executor = LocalExecutor(slots) if site.executor == "local" else InlineExecutor()
+        executor = _executor(study, site, args.slots or site.slots)
         console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
         with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
             board.say("Starting workers and timing a few training steps")
@@ -92,6 +92,15 @@ def orchestrate(
     finally:
         study.stop.unlink(missing_ok=True)
         lease.release()
+
+
+def _executor(study: StudyPaths, site: Site, slots: int | None) -> Executor:
+    """Where runs execute."""
+    if site.slurm is None:
+        return LocalExecutor(slots) if site.executor == "local" else InlineExecutor()
+    from study.execution.slurm.select import slurm_executor
+
+    return slurm_executor(study, site.slurm, slots or SLURM_SLOTS, snapshot_code(study))
 
 
 def _make_folder(study: StudyPaths, home: HomePaths) -> None:

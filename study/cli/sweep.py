@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -11,15 +10,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.cli.common import FINISHED, ROOT, SOME_FAILED, add_home, chosen_home, guarded
+from study.cli.common import FINISHED, ROOT, SOME_FAILED, add_home, chosen_home, chosen_site, guarded
 from study.errors import JournalError, UserError, did_you_mean
 from study.journal.files import read_json_or_none
 from study.paths import HomePaths, from_user
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from study.plan.site import Site
 
 
 def run_sweep(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +35,7 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
-    return guarded(lambda: _run(args), chosen_home(args))
+    return guarded(lambda: _run(args), lambda: chosen_home(args))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -52,10 +49,11 @@ def _run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    site, is_chosen = _site(args)
-    if not is_chosen and not args.dry_run and _slurm_answers():
+    site, site_file = chosen_site(args)
+    if site_file is None and not args.dry_run and _slurm_answers():
         console.print(
-            "SLURM answers here, but no site is chosen: runs go to this machine. Choose one with --site FILE."
+            "SLURM answers here, but no site is chosen: runs go to this machine. Choose one with --site FILE, or write"
+            " one: python -m study site init"
         )
     with _doing(console, f"Reading {args.sweep}"):
         from study.plan.load import load_plans
@@ -68,6 +66,11 @@ def _run(args: argparse.Namespace) -> int:
             descriptions = [describe(plan, home) for plan in plans]
         print("\n\n".join(descriptions))
         return FINISHED
+    if site_file is not None and site.slurm is not None:
+        with _doing(console, f"Asking SLURM whether it takes the jobs of {site_file}"):
+            from study.execution.slurm.validation import require_valid
+
+            require_valid(site, site_file)
     from study.cli.orchestrate import orchestrate
 
     worst = FINISHED
@@ -125,17 +128,6 @@ def _finished_before(home: HomePaths, text: str, overrides: Sequence[str]) -> st
     if not records or len(records) < records[0]["num_blocks"]:
         return None
     return "\n\n".join(record["summary"] for record in sorted(records, key=lambda record: record["block"]))
-
-
-def _site(args: argparse.Namespace) -> tuple[Site, bool]:
-    """The site, and whether anybody chose it."""
-    from study.plan.site import load_site
-
-    default = ROOT / "slurm" / "site.yaml"
-    for chosen, chosen_by in ((args.site, "--site"), (os.environ.get("STUDY_SITE"), "$STUDY_SITE")):
-        if chosen:
-            return load_site(from_user(chosen), chosen_by), True
-    return load_site(default if default.exists() else None, "git-ignored slurm/site.yaml"), default.exists()
 
 
 def _slurm_answers() -> bool:

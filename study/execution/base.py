@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.journal import process
+from study.journal.endings import Ending, EndKind
 from study.journal.replay import AttemptState, AttemptStatus
 from study.paths import AttemptPaths
 
@@ -26,6 +27,11 @@ class Executor(ABC):
     name: str
     slots: int
 
+    @property
+    def capacity(self) -> int:
+        """How many attempts it takes: those that run, and those that wait for their turn beside them."""
+        return self.slots
+
     @abstractmethod
     def submit(self, attempt: AttemptPaths) -> Mapping[str, Any]:
         """Start the attempt and return what identifies it to this executor; kept in job.json."""
@@ -35,12 +41,33 @@ class Executor(ABC):
         """Whether the attempt's process may still write; asked of an earlier orchestrator's attempts too."""
 
     @abstractmethod
-    def stop(self, attempt: AttemptState) -> None:
-        """Ask the attempt to save and leave; returns at once."""
+    def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
+        """Ask the attempt to save and leave; returns at once. False: it cannot be asked yet, try again."""
+
+    @abstractmethod
+    def kill(self, attempt: AttemptState) -> None:
+        """End the attempt's process, which does not listen any more."""
 
     @abstractmethod
     def close(self) -> None:
         """Release what the executor holds; attempts that run go on."""
+
+    def cancel(self) -> None:  # noqa: B027 - most executors have nothing beyond the attempts that `kill` ends
+        """End everything at once, saved or not."""
+
+    def is_paused(self, attempt: AttemptState) -> bool:  # noqa: ARG002 - the interface
+        """Whether the attempt is suspended, so that no progress can be expected."""
+        return False
+
+    def poll(self) -> list[str]:
+        """Do what is due; called in every turn of the orchestrator. Returns what people should know."""
+        return []
+
+    def ending(self, attempt: AttemptState) -> Ending | None:
+        """How an attempt ended that is not alive, or was told to stop; None: not known yet, ask again."""
+        if attempt.status is AttemptStatus.STOPPED:
+            return Ending(EndKind.STOPPED, f"asked by {(attempt.last_event or {}).get('reason')}")
+        return Ending(EndKind.LOST, "its process ended without a last word")
 
 
 def intender_lives(attempt: AttemptState) -> bool:
@@ -64,3 +91,10 @@ def claimant_lives(attempt: AttemptState) -> bool:
     if claim is None or attempt.status is AttemptStatus.REVOKED:
         return False
     return process.is_on_this_host(claim) and process.is_alive(claim)
+
+
+def seems_alive(attempt: AttemptState) -> bool:
+    """What can be said without an executor: on this host its process tells, elsewhere that nobody has seen its end."""
+    if attempt.claim is None or process.is_on_this_host(attempt.claim):
+        return claimant_lives(attempt)
+    return not attempt.is_over

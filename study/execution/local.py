@@ -25,6 +25,7 @@ import psutil
 from study.execution.base import Executor, claimant_lives, intender_lives
 from study.journal.replay import AttemptState
 from study.paths import AttemptPaths
+from study.worker.process import begin
 
 _ROOT = Path(__file__).parents[2]
 
@@ -46,7 +47,7 @@ class LocalExecutor(Executor):
         os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["study.execution.preload"])
+        self._context.set_forkserver_preload(["study.worker.preload"])
         # While it imports, the server would die of a Ctrl-C that the orchestrator wants to outlive for its runs.
         with _interrupts(signal.SIG_IGN):
             multiprocessing.forkserver.ensure_running()
@@ -67,17 +68,25 @@ class LocalExecutor(Executor):
         process, _ = self._processes.get((str(attempt.job.get("run_id")), attempt.number), (None, None))
         return (process is not None and process.is_alive()) or intender_lives(attempt)
 
-    def stop(self, attempt: AttemptState) -> None:
+    def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:  # noqa: ARG002 - the interface
         """Send SIGTERM, which the worker takes as: save and leave."""
-        if attempt.claim is not None and self.is_alive(attempt):
-            with suppress(ProcessLookupError):  # it has just ended
-                os.kill(int(attempt.claim["pid"]), signal.SIGTERM)
+        self._send(signal.SIGTERM, attempt)
+        return attempt.claim is not None  # else it is just being forked
+
+    def kill(self, attempt: AttemptState) -> None:
+        """Send SIGKILL."""
+        self._send(signal.SIGKILL, attempt)
 
     def close(self) -> None:
         """Forget the processes; `multiprocessing` would wait for them at exit."""
         for process, _ in self._processes.values():
             multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
         self._processes.clear()
+
+    def _send(self, number: signal.Signals, attempt: AttemptState) -> None:
+        if attempt.claim is not None and self.is_alive(attempt):
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(int(attempt.claim["pid"]), number)
 
     def _free_gpu(self) -> str | None:
         self._processes = {key: (p, gpu) for key, (p, gpu) in self._processes.items() if p.is_alive()}
@@ -125,18 +134,4 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _child(attempt_dir: str, gpu: str | None) -> None:
-    """The forked process: a session of its own, default signals, its own log files, then the worker."""
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    paths = AttemptPaths(Path(attempt_dir))
-    sys.stdout.flush()
-    for file, descriptor in ((paths.stdout, 1), (paths.stderr, 2)):
-        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(opened, descriptor)
-        os.close(opened)
-    from study.worker.entry import run_attempt
-
-    sys.exit(run_attempt(attempt_dir))
+    sys.exit(begin(attempt_dir, gpu))

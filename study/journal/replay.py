@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from study.journal.endings import Ending
 from study.journal.events import read_events
 from study.journal.files import read_json_or_none
 from study.paths import AttemptPaths, RunPaths
@@ -40,6 +41,7 @@ class AttemptState:
         started: the `started` event, or None.
         last_event: the newest event, or None.
         failure: the `failed` event, or None.
+        verdict: how an orchestrator found that it ended, or None.
         resumed_step: step this attempt started from.
         checkpoint_step: newest step with a checkpoint, or `resumed_step`.
         steps: (step, time, metrics) of every step event.
@@ -53,11 +55,17 @@ class AttemptState:
     started: Mapping[str, Any] | None = None
     last_event: Mapping[str, Any] | None = None
     failure: Mapping[str, Any] | None = None
+    verdict: Ending | None = None
     resumed_step: int = 0
     checkpoint_step: int = 0
     steps: tuple[tuple[int, float, Mapping[str, float]], ...] = ()
     is_trained: bool = False
     cpu_s: float = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is expected of it: a last word of its own, or a verdict."""
+        return self.status.is_over or self.verdict is not None
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ def replay_attempt(paths: AttemptPaths) -> AttemptState:
     """Fold one attempt's files into its state."""
     job = read_json_or_none(paths.job) or {}
     claim = read_json_or_none(paths.claim)
+    verdict = read_json_or_none(paths.verdict)
     events = list(read_events(paths.events))
     started = next((e for e in events if e["event"] == "started"), None)
     last = events[-1] if events else None
@@ -111,6 +120,7 @@ def replay_attempt(paths: AttemptPaths) -> AttemptState:
         started=started,
         last_event=last,
         failure=next((e for e in reversed(events) if e["event"] == "failed"), None),
+        verdict=Ending.from_json(verdict) if verdict else None,
         resumed_step=resumed,
         checkpoint_step=max([resumed, *checkpoints]),
         steps=tuple((int(e["step"]), float(e["t"]), e["metrics"]) for e in events if e["event"] == "step"),

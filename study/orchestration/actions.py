@@ -13,10 +13,11 @@ from typing import Any
 
 from study.errors import HomeError
 from study.execution.base import Executor
+from study.journal.endings import Ending
 from study.journal.files import create_once, read_json, read_json_or_none, write_json, write_text
 from study.journal.process import is_alive, is_on_this_host, this_process
-from study.journal.replay import AttemptStatus, replay_attempt
-from study.paths import HomePaths, RunPaths, StudyPaths
+from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
+from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
 from study.plan.identity import code_identity
 from study.plan.model import SCHEMA_VERSION, EvaluationRequest, Plan, RunSpec
 from study.search.trial import Trial, TrialState
@@ -81,15 +82,37 @@ def check_code(home: HomePaths, runs: Sequence[RunPaths], *, accept_change: bool
     raise HomeError(f"{message}.\n{advice}")
 
 
-def revoke_orphans(runs: Sequence[RunPaths]) -> None:
-    """Make sure that attempts which a dead orchestrator intended, and nobody claimed, never start."""
+def revoke_orphans(runs: Sequence[RunPaths], executor: Executor) -> None:
+    """Make sure that attempts which a dead orchestrator intended never start, unless a job of theirs is waiting."""
     for run in runs:
         for attempt in run.existing_attempts():
             state = replay_attempt(attempt)
             owner = state.job.get("orchestrator", {})
             alive = is_on_this_host(owner) and is_alive(owner)
-            if state.status is AttemptStatus.INTENDED and not alive:
-                create_once(attempt.claim, {"revoked": True, **this_process()})
+            if state.status is AttemptStatus.INTENDED and not alive and not executor.is_alive(state):
+                revoke(attempt)
+
+
+def revoke(attempt: AttemptPaths) -> bool:
+    """Make sure that an attempt never starts; False when it has started."""
+    return create_once(attempt.claim, {"revoked": True, **this_process()})
+
+
+def settle(executor: Executor, run: RunPaths, state: AttemptState) -> bool:
+    """Write down how an attempt ended; False when that is not known yet."""
+    ending = executor.ending(state)
+    if ending is None:
+        return False
+    attempt = run.attempt(state.number)
+    if state.status is AttemptStatus.INTENDED and not revoke(attempt):
+        return False
+    write_verdict(attempt, ending)
+    return True
+
+
+def write_verdict(attempt: AttemptPaths, ending: Ending) -> None:
+    """Keep how an attempt ended; the first verdict stands."""
+    create_once(attempt.verdict, {**ending.as_json(), "t": time.time()})
 
 
 def submit(
@@ -117,6 +140,7 @@ def submit(
         "intent_t": time.time(),
         "orchestrator": this_process(),
         "executor": executor.name,
+        "phase": spec.labels["phase"],
         "commit": commit(),
         "request": {
             "home": str(home.root),
@@ -127,7 +151,8 @@ def submit(
         "job": None,
     }
     write_json(attempt.job, job)
-    write_json(attempt.job, {**job, "job": dict(executor.submit(attempt))})
+    acknowledgement = executor.submit(attempt)
+    write_json(attempt.job, {**job, "job": dict(acknowledgement)})
 
 
 def read_trials(study: StudyPaths, arm: str) -> list[Trial]:

@@ -55,13 +55,24 @@ class Board:
 
     def show(self, progress: Progress) -> None:
         """Show where the study stands."""
+        for line in self._news(progress):
+            self._console.print(line, highlight=False, soft_wrap=True)
         if self._live:
             self._live.update(self._render(progress))
             return
-        for line in self._news(progress):
+        for line in self._standing(progress):
             self._console.print(line, highlight=False, soft_wrap=True)
 
     def _news(self, progress: Progress) -> list[str]:
+        """What has gone wrong and is being tried again, each once; it stays on the screen."""
+        lines = list(progress.news)
+        for run_id, (_, _, view) in progress.runs.items():
+            lines += [f"{run_id}: {trouble}" for trouble in view.trouble]
+        new = [line for line in dict.fromkeys(lines) if line not in self._reported]
+        self._reported.update(new)
+        return new
+
+    def _standing(self, progress: Progress) -> list[str]:
         lines = []
         for run_id, (_, phase, view) in progress.runs.items():
             over = view.status not in (RunStatus.ACTIVE, RunStatus.WAITING)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from study.execution.base import Executor, belongs_to_another
+from study.journal.endings import Ending, EndKind
+from study.journal.replay import AttemptState
 from study.orchestration import actions
 from study.orchestration.decide import Ask, Situation, Submit, Tell, decide, evaluations_for, known_specs
+from study.orchestration.hang import HangWatch
 from study.orchestration.lease import Lease
 from study.orchestration.progress import Progress
-from study.orchestration.snapshot import Observer, RunStatus
+from study.orchestration.snapshot import Observer, RunStatus, RunView
+from study.orchestration.stop import is_urgent
 from study.paths import HomePaths, RunPaths
 from study.plan.expand import tune_specs
 from study.plan.model import Phase, Plan, RunSpec
@@ -29,6 +34,7 @@ class Settings:
 
     data_folder: Path
     checkpoint_every_s: float = 30.0
+    hang_patience_s: float = 600.0
 
 
 class Orchestrator:
@@ -42,7 +48,8 @@ class Orchestrator:
         self._plan, self._home, self._executor, self._lease = plan, home, executor, lease
         self._settings, self._show = settings, show
         self._study = home.study(plan.study)
-        self._observer = Observer(executor.is_alive)
+        self._observer = Observer(executor.is_alive, partial(actions.settle, executor))
+        self._hang_watch = HangWatch(settings.hang_patience_s)
         self._study.search.mkdir(exist_ok=True)
         self._searches = {
             arm.name: ArmSearch(
@@ -61,7 +68,8 @@ class Orchestrator:
         for name in self._searches:
             self._record_trials(name)
         self._specs = list(known_specs(plan, self._trials))
-        actions.revoke_orphans([self._paths(spec, phase) for spec, phase in self._specs])
+        executor.poll()
+        actions.revoke_orphans([self._paths(spec, phase) for spec, phase in self._specs], executor)
 
     def run(self) -> Progress:
         """Go on until every run is complete, failed or infeasible, or the study's stop file appears."""
@@ -71,7 +79,7 @@ class Orchestrator:
             progress = self._observe()
             self._show(progress)
             if self._study.stop.exists():
-                return self.stop()
+                return self.stop(now=is_urgent(self._study))
             statuses = [view.status for _, _, view in progress.runs.values()]
             if statuses == idle_at:  # nothing has happened since there was nothing to do
                 time.sleep(_POLL_S)
@@ -85,8 +93,8 @@ class Orchestrator:
                 return progress
             idle_at = None if todo else statuses
 
-    def stop(self) -> Progress:
-        """Ask what runs to save and leave, and wait for it; Ctrl-C ends the waiting."""
+    def stop(self, *, now: bool = False) -> Progress:
+        """Ask what runs to save and leave, and wait for it; Ctrl-C ends the waiting. `now` kills it instead."""
         deadline = time.monotonic() + _STOP_PATIENCE_S
         told = set()
         try:
@@ -97,24 +105,44 @@ class Orchestrator:
                 ours = [(run, a) for run, a in self._observer.active() if not belongs_to_another(a)]
                 if not ours or time.monotonic() > deadline:
                     return progress
+                if now:
+                    for _, attempt in ours:
+                        self._executor.kill(attempt)
+                    self._executor.cancel()
+                    return progress
                 for run, attempt in ours:
-                    if attempt.claim is not None and run not in told:  # else it is just being forked
+                    if run not in told and self._executor.stop(run.attempt(attempt.number), attempt):
                         told.add(run)
-                        self._executor.stop(attempt)
                 time.sleep(_POLL_S)
         except KeyboardInterrupt:
             return self._observe(is_stopping=True)
 
     def _observe(self, *, is_stopping: bool = False) -> Progress:
+        news = self._executor.poll()
         runs = {}
         for spec, phase in self._specs:
             keys = [request.key for request in evaluations_for(self._plan, phase)]
             runs[spec.run_id] = (spec, phase, self._observer.view(self._paths(spec, phase), keys))
-        return Progress(runs, self._trials, is_stopping)
+        views = {self._paths(spec, phase): view for spec, phase, view in runs.values()}
+        for run, attempt in self._observer.active():
+            if run in views:
+                self._look_for_hang(run, attempt, views[run])
+        return Progress(runs, self._trials, is_stopping, tuple(news))
+
+    def _look_for_hang(self, run: RunPaths, attempt: AttemptState, view: RunView) -> None:
+        """End an attempt that makes no progress; its successor may start before its process is gone."""
+        is_paused = self._executor.is_paused(attempt)
+        silent_s = self._hang_watch.silent_s((run, attempt.number), view, is_paused=is_paused)
+        if silent_s is None:
+            return
+        message = f"no step after step {view.step} for {silent_s:.0f} s"
+        actions.write_verdict(run.attempt(attempt.number), Ending(EndKind.HUNG, message))
+        self._observer.forget(run)
+        self._executor.kill(attempt)
 
     def _situation(self, progress: Progress) -> Situation:
         views = {run_id: view for run_id, (_, _, view) in progress.runs.items()}
-        return Situation(self._trials, views, self._executor.slots - progress.count(RunStatus.ACTIVE))
+        return Situation(self._trials, views, self._executor.capacity - progress.count(RunStatus.ACTIVE))
 
     def _act(self, action: Submit | Ask | Tell) -> None:
         match action:

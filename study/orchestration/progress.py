@@ -18,11 +18,13 @@ class Progress:
         runs: every known run with its phase and view.
         trials: the trials of every tuned arm.
         is_stopping: running attempts are saving and leaving.
+        news: what the executor has to say.
     """
 
     runs: Mapping[str, tuple[RunSpec, Phase, RunView]]
     trials: Mapping[str, list[Trial]]
     is_stopping: bool = False
+    news: tuple[str, ...] = ()
 
     def failures(self) -> Mapping[str, tuple[RunSpec, Phase, RunView]]:
         """Runs without which the study has no result: those that failed, and bases that nobody can continue."""

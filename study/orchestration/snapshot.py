@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from study.journal.endings import EndKind
 from study.journal.files import read_json_or_none
 from study.journal.replay import AttemptState, AttemptStatus, RunState, replay_run
+from study.orchestration.policy import end_kind, reason_to_give_up
 from study.paths import RunPaths
 
-MAX_LOSSES = 3
 _INFEASIBLE = ("diverged", "memory")  # outcomes of the parameters, not faults of the machines
 
 
@@ -36,6 +37,8 @@ class RunView:
         num_losses: attempts that ended without a last word since this orchestrator started.
         evaluations: key → contents of the evaluation's file.
         failure: kind and message of the last failure.
+        trouble: what went wrong with attempts since this orchestrator started, and was or is tried again.
+        train_cpu_s: CPU seconds of the training.
     """
 
     status: RunStatus = RunStatus.WAITING
@@ -45,15 +48,26 @@ class RunView:
     num_losses: int = 0
     evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failure: str | None = None
+    trouble: tuple[str, ...] = ()
     train_cpu_s: float = 0.0
 
 
 class Observer:
     """Reads run directories; a completed run is read once, an active one only through its process and heartbeat."""
 
-    def __init__(self, is_alive: Callable[[AttemptState], bool]) -> None:
-        """`is_alive` says whether the process of an attempt may still write."""
-        self._is_alive = is_alive
+    def __init__(
+        self,
+        is_alive: Callable[[AttemptState], bool],
+        settle: Callable[[RunPaths, AttemptState], bool] = lambda _run, _attempt: True,
+    ) -> None:
+        """Observe through an executor.
+
+        Args:
+            is_alive: whether the process of an attempt may still write.
+            settle: finds out and writes down how an attempt ended; False when that is not known yet. Without it,
+                nothing is written.
+        """
+        self._is_alive, self._settle = is_alive, settle
         self._settled: dict[str, tuple[frozenset[str], RunView]] = {}
         self._active: dict[str, tuple[RunState, RunPaths]] = {}
         self._seen_before: dict[str, int] = {}
@@ -71,11 +85,15 @@ class Observer:
         state = replay_run(paths)
         self._seen_before.setdefault(key, len(state.attempts))
         self._active.pop(key, None)
-        if state.last is not None and not state.last.status.is_over:
+        if state.last is not None and not state.last.is_over:
             if self._is_alive(state.last):
                 self._active[key] = (state, paths)
                 return _active_view(paths, state)
             state = replay_run(paths)  # it may have had its last word between the reading and the asking
+        if state.last is not None and _lacks_verdict(state.last):
+            if not self._settle(paths, state.last):
+                return _active_view(paths, state)
+            state = replay_run(paths)
         view = self._judge(paths, state, wanted)
         if view.status in (RunStatus.COMPLETED, RunStatus.INFEASIBLE):
             self._settled[key] = (wanted, view)
@@ -85,27 +103,31 @@ class Observer:
         """Attempts that were alive when last observed."""
         return [(paths, state.last) for state, paths in self._active.values() if state.last is not None]
 
+    def forget(self, paths: RunPaths) -> None:
+        """Read the run anew, although its process seems to live."""
+        self._active.pop(str(paths.root), None)
+
     def _judge(self, paths: RunPaths, state: RunState, wanted: frozenset[str]) -> RunView:
         last = state.last
         recent = [a for a in state.attempts if a.number > self._seen_before[str(paths.root)]]
-        losses = sum(1 for a in recent if a.status in (AttemptStatus.INTENDED, AttemptStatus.STARTED))
         failure = last.failure if last is not None else None
+        message = f"{failure['kind']}: {failure['message']}" if failure else None
         status = RunStatus.WAITING
         if state.trained is not None and wanted <= state.evaluations.keys():
             status = RunStatus.COMPLETED
         elif failure is not None and failure["kind"] in _INFEASIBLE:
             status = RunStatus.INFEASIBLE
-        elif (failure is not None and last in recent) or losses >= MAX_LOSSES:
+        elif failure is not None and last in recent:
             status = RunStatus.FAILED
-        message = f"{failure['kind']}: {failure['message']}" if failure else None
-        if status is RunStatus.FAILED and message is None:
-            message = f"lost {losses} times: its process ended without a last word"
+        elif (reason := reason_to_give_up(recent)) is not None:
+            status, message = RunStatus.FAILED, reason
         return RunView(
             status,
             num_attempts=len(state.attempts),
-            num_losses=losses,
+            num_losses=sum(end_kind(attempt) is EndKind.LOST for attempt in recent),
             evaluations=state.evaluations,
             failure=message,
+            trouble=tuple(f"attempt {a.number}: {a.verdict}" for a in recent if _is_trouble(a)),
             train_cpu_s=float(state.trained["cpu_s"]) if state.trained else 0.0,
         )
 
@@ -120,3 +142,15 @@ def _active_view(paths: RunPaths, state: RunState) -> RunView:
         len(state.attempts),
         evaluations=state.evaluations,
     )
+
+
+def _lacks_verdict(attempt: AttemptState) -> bool:
+    """Whether somebody has to find out how it ended: no last word, or a signal whose sender is not known."""
+    if attempt.verdict is not None:
+        return False
+    reason = str((attempt.last_event or {}).get("reason"))
+    return not attempt.status.is_over or (attempt.status is AttemptStatus.STOPPED and reason.startswith("SIG"))
+
+
+def _is_trouble(attempt: AttemptState) -> bool:
+    return attempt.verdict is not None and attempt.verdict.kind not in (EndKind.STOPPED, EndKind.NOT_STARTED)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from study.execution.base import claimant_lives
+from study.execution.base import seems_alive
 from study.journal.files import read_json, read_json_or_none
 from study.orchestration.actions import read_trials
 from study.orchestration.decide import evaluations_for, known_specs
@@ -63,7 +63,7 @@ def study_status(home: HomePaths, name: str) -> StudyStatus:
     study = home.study(name)
     plan = Plan.from_json(read_json(study.plan))
     trials = {arm.name: read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
-    observer = Observer(claimant_lives)
+    observer = Observer(seems_alive)
     counts: dict[Phase, Counter[str]] = {phase: Counter() for phase in Phase}
     active, failed = {}, {}
     for spec, phase in known_specs(plan, trials):

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from study.execution.base import belongs_to_another, claimant_lives
-from study.journal.files import read_json
+from study.journal.files import read_json, write_text
 from study.journal.replay import replay_attempt
 from study.orchestration.lease import describe, holder_of
-from study.paths import HomePaths
+from study.paths import HomePaths, StudyPaths
 from study.plan.expand import base_spec
 from study.plan.model import Plan
 
+_NOW = "now"
 
-def request_stop(home: HomePaths, name: str) -> str:
+
+def is_urgent(study: StudyPaths) -> bool:
+    """Whether the study is to be stopped at once, saved or not."""
+    return study.stop.read_text(encoding="utf-8").strip() == _NOW
+
+
+def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
     """Leave the stop files that apply and say what will happen."""
     study = home.study(name)
     holder = holder_of(study.lease)
     if holder is not None:
-        study.stop.touch()
+        write_text(study.stop, _NOW if now else "")
+        if now:
+            return f"Asked the orchestrator ({describe(holder)}) to cancel its runs and leave; checkpoints stay."
         return f"Asked the orchestrator ({describe(holder)}) to stop; its runs save a checkpoint and leave."
     stopped = 0
     plan = Plan.from_json(read_json(study.plan))

@@ -72,7 +72,7 @@ class TestPreloading:
             for family in ("augmentations", "backbones", "criteria", "datasets", "evaluations", "methods")
             for name in registry.names(family)
         }
-        needed = {"torch", "study.training.loop", "study.worker.entry", "study.worker.train", "study.execution.preload"}
+        needed = {"torch", "study.training.loop", "study.worker.entry", "study.worker.train", "study.worker.preload"}
         assert (needed | components) <= set(child["modules"])
         assert child["import_torch_s"] < 0.1
 
@@ -99,7 +99,7 @@ class Recorder(TorchDispatchMode):
 for name in ("is_available", "device_count", "current_device", "_lazy_init"):
     setattr(torch.cuda, name, lambda *_, name=name: done.append(name))
 with Recorder():
-    import study.execution.preload
+    import study.worker.preload
 assert not done, done
 """
         subprocess.run([sys.executable, "-c", code], cwd=_ROOT, check=True)
@@ -133,11 +133,11 @@ class TestChild:
     def test_life_and_death(self, executor: LocalExecutor, attempt: AttemptPaths) -> None:
         state = replay_attempt(attempt)
         assert executor.is_alive(state) and claimant_lives(state)
-        executor.stop(state)
+        executor.stop(attempt, state)
         assert wait_for_end(attempt) == "stopped"
         assert events_of(attempt)[-1]["reason"] == "SIGTERM"
         assert not executor.is_alive(state) and not executor.is_alive(replay_attempt(attempt))
-        executor.stop(state)  # is no error
+        executor.stop(attempt, state)  # is no error
 
     def test_ctrl_c_is_not_for_workers(self, attempt: AttemptPaths) -> None:
         assert os.getpgid(pid_of(attempt)) != os.getpgid(0)

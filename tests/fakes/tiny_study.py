@@ -68,7 +68,10 @@ class Nowhere(Executor):
     def is_alive(self, attempt: AttemptState) -> bool:
         return False
 
-    def stop(self, attempt: AttemptState) -> None:
+    def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
+        return True
+
+    def kill(self, attempt: AttemptState) -> None:
         pass
 
     def close(self) -> None:

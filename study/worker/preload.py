@@ -1,6 +1,6 @@
-"""What the fork server imports once, so that a run starts in milliseconds instead of seconds.
+"""What is imported once, before processes are forked, so that a run starts in milliseconds instead of seconds.
 
-Importing is all it may do: a tensor operation or a question about accelerators in the server would poison its children
+Importing is all it may do: a tensor operation or a question about accelerators in the parent would poison its children
 (a parallel region hangs a child, CUDA refuses to initialise in a fork).
 """
 

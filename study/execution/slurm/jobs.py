@@ -1,0 +1,143 @@
+"""One SLURM job per run, arrays of them where several are ready: for runs that are long beside a wait in the queue."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from study.execution.base import intender_lives
+from study.execution.slurm.base import SlurmExecutor, SlurmSettings, key_of
+from study.execution.slurm.state import JobRecord, JobState, find_by_name
+from study.execution.slurm.submission import cancel, submit_attempts
+from study.execution.slurm.verdict import ending_of_job
+from study.journal.endings import Ending, EndKind
+from study.journal.files import read_json, write_json
+from study.journal.replay import AttemptState, AttemptStatus
+from study.paths import AttemptPaths
+from study.plan.site import Resources
+
+_UNCERTAIN = (JobState.COMPLETED, JobState.FAILED, JobState.UNKNOWN)
+
+
+class JobExecutor(SlurmExecutor):
+    """Submits what is ready in every turn as one array per kind of resources, within the cluster's limits."""
+
+    def __init__(self, settings: SlurmSettings) -> None:
+        super().__init__(settings)
+        self._jobs: dict[str, Path] = {}  # id → folder of its logs, of jobs that are not over
+        self._over: dict[str, JobRecord] = {}
+        self._found: dict[str, str] = {}  # batch → id of a submission that was not acknowledged
+
+    @property
+    def capacity(self) -> int:
+        """As many in SLURM's queue as run, so that a job that ends is followed at once."""
+        return min(2 * self.slots, self._settings.max_jobs)
+
+    def poll(self) -> list[str]:
+        """Ask SLURM when it is time, and submit what waits."""
+        self._watch.refresh(force=False)
+        for job_id in list(self._jobs):
+            record = self._watch.state(job_id)
+            self._report_waiting(record)
+            if record.is_over:
+                self._learn(record)
+                self._over[job_id] = record
+                del self._jobs[job_id]
+        groups: dict[Resources, list[AttemptPaths]] = defaultdict(list)
+        for attempt in self._backlog.values():
+            groups[self._resources(str(read_json(attempt.job)["phase"]))].append(attempt)
+        for resources, attempts in groups.items():
+            room = self._settings.max_jobs - len(self._jobs)
+            batch = attempts[: min(room, self._settings.max_array_size)]
+            if batch and not self._try(lambda exclude, r=resources, b=batch: self._submit_batch(r, b, exclude)):  # type: ignore[misc]
+                break
+        return self._news.take()
+
+    def is_alive(self, attempt: AttemptState) -> bool:
+        """Whether the attempt waits, or its job is not over."""
+        job_id = self._job_of(attempt)
+        if job_id is None:
+            return key_of(dict(attempt.job)) in self._backlog or intender_lives(attempt)
+        return not attempt.status.is_over and job_id not in self._over
+
+    def ending(self, attempt: AttemptState) -> Ending | None:
+        """Why an attempt ended, from the end of its job."""
+        job_id = self._job_of(attempt)
+        if job_id is None:
+            given_up = self._given_up.get(key_of(dict(attempt.job)))
+            return given_up or Ending(EndKind.NOT_STARTED, "its orchestrator ended before it was submitted")
+        record = self._over.get(job_id)
+        if record is None:
+            return None
+        if attempt.status is AttemptStatus.STOPPED and record.state in _UNCERTAIN:
+            return Ending(EndKind.PREEMPTED, f"job {job_id} was told to end", record.node)
+        folder = self._settings.study.workers / attempt.job["job"]["batch"] / "log"
+        log = next(iter(folder.glob(f"{job_id}_*log.err")), folder)
+        return ending_of_job(record, log, has_started=attempt.claim is not None)
+
+    def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
+        """Leave a stop file for what runs, and cancel what waits."""
+        if self._backlog.pop(key_of(dict(attempt.job)), None) is None:
+            paths.run.stop.touch()
+            job_id = self._job_of(attempt)
+            if attempt.claim is None and job_id is not None:
+                cancel([job_id])
+        return True
+
+    def kill(self, attempt: AttemptState) -> None:
+        """Cancel its job."""
+        job_id = self._job_of(attempt)
+        if job_id is not None:
+            cancel([job_id])
+
+    def cancel(self) -> None:
+        """Cancel all jobs."""
+        cancel(list(self._jobs))
+
+    def close(self) -> None:
+        """Jobs go on and will be adopted."""
+
+    def _job_of(self, attempt: AttemptState) -> str | None:
+        """The attempt's job; adopts jobs of an earlier orchestrator, also those that it did not live to acknowledge."""
+        binding = attempt.job.get("job") or {}
+        if "batch" not in binding:
+            return None
+        batch, index, job_id = binding["batch"], binding["index"], binding["job_id"]
+        if job_id is None:
+            if batch not in self._found:
+                names = find_by_name(f"{self._prefix}{batch}") or {}
+                self._found[batch] = next(iter(names), "").split("_")[0]
+            if not self._found[batch]:
+                return None
+            job_id = self._found[batch] if binding["num_jobs"] == 1 else f"{self._found[batch]}_{index}"
+        if job_id not in self._jobs and job_id not in self._over:
+            self._jobs[job_id] = self._settings.study.workers / batch / "log"
+            self._watch.watch(job_id)
+        return str(job_id)
+
+    def _submit_batch(self, resources: Resources, attempts: list[AttemptPaths], exclude: list[str]) -> None:
+        """Record the intent, submit, acknowledge."""
+        study = self._settings.study
+        batches = sorted(path.name for path in study.workers.glob("b[0-9]*"))
+        batch = f"b{int(batches[-1][1:]) + 1 if batches else 1:04d}"
+        folder = study.workers / batch / "log"
+        folder.mkdir(parents=True)
+        bindings = [
+            {"batch": batch, "index": index, "num_jobs": len(attempts), "job_id": None}
+            for index in range(len(attempts))
+        ]
+        for attempt, binding in zip(attempts, bindings, strict=True):
+            write_json(attempt.job, {**read_json(attempt.job), "job": binding})
+        name = f"{self._prefix}{batch}"
+        if len(attempts) == 1:
+            name += f"-{attempts[0].run.root.name}"
+        ids = submit_attempts(
+            folder, [attempt.root for attempt in attempts], name, resources, self._settings.site,
+            self._settings.code, exclude,
+        )  # fmt: skip
+        for attempt, binding, job_id in zip(attempts, bindings, ids, strict=True):
+            job = read_json(attempt.job)
+            write_json(attempt.job, {**job, "job": {**binding, "job_id": job_id}})
+            self._backlog.pop(key_of(job))
+            self._jobs[job_id] = folder
+            self._watch.watch(job_id)

@@ -1,0 +1,33 @@
+"""Which executor a site asks for, within what its cluster allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from study.execution.slurm.base import SlurmExecutor, SlurmSettings
+from study.execution.slurm.cluster import read_cluster
+from study.execution.slurm.jobs import JobExecutor
+from study.execution.slurm.workers import WorkerExecutor
+from study.paths import StudyPaths
+from study.plan.site import Mode, Slurm
+
+_UNLIMITED = 1000
+
+
+def slurm_executor(study: StudyPaths, site: Slurm, slots: int, code: Path) -> SlurmExecutor:
+    """Make the executor.
+
+    Args:
+        study: whose runs it executes.
+        site: validated against the cluster before.
+        slots: runs at once.
+        code: folder that jobs import the framework from.
+    """
+    cluster = read_cluster()
+    allowed, sizes = [site.max_jobs or _UNLIMITED], [_UNLIMITED]
+    if cluster is not None:
+        limits = [cluster.submit_limit(resources) for resources in site.requests.values()]
+        allowed += [limit for limit in limits if limit is not None]
+        sizes.append(cluster.max_array_size)
+    settings = SlurmSettings(study, site, slots, code, max_jobs=min(allowed), max_array_size=min(sizes))
+    return WorkerExecutor(settings) if site.mode is Mode.WORKERS else JobExecutor(settings)

@@ -1,0 +1,127 @@
+"""Handing jobs to SLURM through submitit."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.helpers import clean_env
+
+from study.errors import StudyError
+from study.plan.site import Resources, Slurm
+from study.worker.allocation import execute, serve
+
+_KEPT = "SLURM_CONF"  # says which cluster is meant; `clean_env` would hide it with what a surrounding job has set
+
+
+class SubmissionError(StudyError):
+    """SLURM refused a job; the message is its own."""
+
+
+def submit_worker(
+    folder: Path, worker_dir: Path, name: str, resources: Resources, slurm: Slurm, code: Path, exclude: Sequence[str]
+) -> str:
+    """Submit one worker.
+
+    Args:
+        folder: for submission file, pickle and logs.
+        worker_dir: its mailbox.
+        name: of the job; by it a lost acknowledgement is found again.
+        resources: what it asks for.
+        slurm: the site.
+        code: folder that the job imports the framework from.
+        exclude: nodes to avoid beyond those of the site.
+
+    Returns:
+        The job's id.
+
+    Raises:
+        SubmissionError: `sbatch` refused.
+    """
+    executor = _executor(folder, name, resources, slurm, code, exclude)
+    with _submitting():
+        return str(executor.submit(serve, str(worker_dir)).job_id)
+
+
+def submit_attempts(
+    folder: Path, attempts: Sequence[Path], name: str, resources: Resources, slurm: Slurm, code: Path,
+    exclude: Sequence[str],
+) -> list[str]:  # fmt: skip
+    """Submit one job per attempt, as an array when there are several; arguments as for `submit_worker`.
+
+    Returns:
+        One id per attempt, `123` or `123_4`.
+
+    Raises:
+        SubmissionError: `sbatch` refused.
+    """
+    executor = _executor(folder, name, resources, slurm, code, exclude)
+    with _submitting():
+        if len(attempts) == 1:
+            return [str(executor.submit(execute, str(attempts[0])).job_id)]
+        return [str(job.job_id) for job in executor.map_array(execute, [str(attempt) for attempt in attempts])]
+
+
+def cancel(job_ids: Sequence[str]) -> None:
+    """Cancel jobs; those that are over already are no error."""
+    if job_ids:
+        subprocess.run(["scancel", *job_ids], capture_output=True, timeout=60, check=False)
+
+
+def _executor(
+    folder: Path, name: str, resources: Resources, slurm: Slurm, code: Path, exclude: Sequence[str]
+) -> submitit.SlurmExecutor:
+    excluded = [*resources.exclude, *exclude]
+    parameters: dict[str, Any] = {
+        "job_name": name,
+        "time": max(1, round(resources.time_min)),
+        "ntasks_per_node": 1,
+        "cpus_per_task": resources.cpus,
+        "signal_delay_s": round(slurm.warning_s),
+        "partition": resources.partition,
+        "account": resources.account,
+        "qos": resources.qos,
+        "constraint": resources.constraint,
+        "mem": None if resources.memory_gb is None else f"{round(resources.memory_gb * 1024)}M",
+        "gres": _gres(resources),
+        "exclude": ",".join(excluded) or None,
+        "setup": [*slurm.setup, *_exports({"PYTHONPATH": str(code), **slurm.environment})],
+        # A requeued job would wait for minutes and then find its attempts given to others.
+        "additional_parameters": {"no-requeue": True},
+        "srun_args": [f"--cpus-per-task={resources.cpus}"],  # since 22.05 a step does not inherit it
+    }
+    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=0, python=slurm.python)
+    executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
+    return executor
+
+
+def _gres(resources: Resources) -> str | None:
+    if not resources.gpus:
+        return None
+    return ":".join(["gpu", *filter(None, [resources.gpu_type]), str(resources.gpus)])
+
+
+def _exports(variables: Mapping[str, str]) -> list[str]:
+    path = variables["PYTHONPATH"]
+    others = [f"export {key}={shlex.quote(value)}" for key, value in variables.items() if key != "PYTHONPATH"]
+    return [*others, f"export PYTHONPATH={shlex.quote(path)}${{PYTHONPATH:+:$PYTHONPATH}}"]
+
+
+@contextmanager
+def _submitting() -> Iterator[None]:
+    """No trace of a job that the orchestrator itself may run in; SLURM's refusals as errors of ours."""
+    cluster = os.environ.get(_KEPT)
+    try:
+        with clean_env():
+            if cluster is not None:
+                os.environ[_KEPT] = cluster
+            yield
+    except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
+        raise SubmissionError(str(error).strip()) from error

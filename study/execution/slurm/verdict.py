@@ -1,0 +1,81 @@
+"""From what SLURM, the mailbox and the logs say about a job to the ending of an attempt."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from study.execution.slurm.state import JobRecord, JobState
+from study.journal.endings import Ending, EndKind
+
+_OUT_OF_MEMORY = re.compile(
+    r"oom[-_ ]kill|out of memory|exceeded (job |step )?memory limit|memory cgroup", re.IGNORECASE
+)
+_TAIL_BYTES = 4000
+_OUR_KINDS = {
+    JobState.NODE_LOST: EndKind.NODE_LOST,
+    JobState.OUT_OF_TIME: EndKind.OUT_OF_TIME,
+    JobState.OUT_OF_MEMORY: EndKind.HOST_MEMORY,
+    JobState.PREEMPTED: EndKind.PREEMPTED,
+    JobState.QUEUED: EndKind.PREEMPTED,  # SLURM has put the job back into its queue
+    JobState.HELD: EndKind.PREEMPTED,
+}
+
+
+def ending_of_job(record: JobRecord, log: Path, *, has_started: bool, is_trusted: bool = True) -> Ending:
+    """Why an attempt ended together with its job.
+
+    Args:
+        record: what SLURM says about the job.
+        log: folder with the job's logs, or one log.
+        has_started: whether our code got to run.
+        is_trusted: whether SLURM knows the job's end; else only the logs speak.
+    """
+    said = f"SLURM says {record.raw} of job {record.job_id}" if record.raw else f"job {record.job_id} is gone"
+    if record.exit_code or record.signal:
+        said += f" (exit code {record.exit_code}:{record.signal or 0})"
+    tail = log_tail(log)
+    kind = _OUR_KINDS.get(record.state) if is_trusted else None
+    if kind is None and _OUT_OF_MEMORY.search(tail):
+        kind = EndKind.HOST_MEMORY
+    if kind is None and record.state is JobState.CANCELLED:
+        kind = EndKind.CANCELLED if record.cancelled_by in (None, os.getuid()) else EndKind.PREEMPTED
+    if kind is None:
+        if record.state is JobState.MISSING:
+            kind = EndKind.NODE_LOST
+        else:
+            kind = EndKind.LOST if has_started else EndKind.LAUNCH_FAILED
+    if kind in (EndKind.LOST, EndKind.LAUNCH_FAILED) and tail:
+        said += f"; its log ends with: {tail.splitlines()[-1]}"
+    return Ending(kind, said, record.node)
+
+
+def ending_of_process(exit_code: int | None, logs: tuple[Path, ...], node: str | None) -> Ending:
+    """Why an attempt ended whose worker lives on."""
+    tails = [log_tail(log) for log in logs]
+    if exit_code == -9 and any(map(_OUT_OF_MEMORY.search, tails)):
+        return Ending(EndKind.HOST_MEMORY, "its process was killed, and the log speaks of memory", node)
+    how = (
+        "ended"
+        if exit_code is None
+        else f"was killed by signal {-exit_code}"
+        if exit_code < 0
+        else f"exited with code {exit_code}"
+    )
+    last = next((tail.splitlines()[-1] for tail in tails if tail), "")
+    return Ending(
+        EndKind.LOST, f"its process {how} without a last word{'; its log ends with: ' + last if last else ''}", node
+    )
+
+
+def log_tail(path: Path) -> str:
+    """The end of a log, or of the newest `*log.err` of a folder; empty when there is none."""
+    try:
+        if path.is_dir():
+            path = max(path.glob("*log.err"), key=lambda file: file.stat().st_mtime)
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return file.read().decode(errors="replace").strip()
+    except (OSError, ValueError):
+        return ""

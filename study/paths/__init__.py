@@ -1,0 +1,36 @@
+"""Every file name of a home, a study, a run and an attempt, so that no other module spells one.
+
+::
+
+    <home>/mlflow.db  mlartifacts/  data/
+    <home>/bases/<hash>/                 a base pre-training; laid out like a run
+    <home>/<study>/plan.yaml plan.json lease stop finished.json published.json
+    <home>/<study>/search/<arm>.log      Optuna journal of one arm
+    <home>/<study>/search/<arm>/0003.json    one trial: its parameters, runs, outcome
+    <home>/<study>/runs/<run_id>/spec.json stop trained.json weights.safetensors published.json
+    <home>/<study>/runs/<run_id>/attempts/002/  job.json claim events.jsonl heartbeat checkpoint.pt trained.json …
+    <home>/<study>/runs/<run_id>/evaluations/<name>-<split>-<hash>.json
+    <home>/<study>/workers/<name>/       mailbox of a worker allocation, see `WorkerPaths`
+    <home>/<study>/code/<hash>/          what jobs import
+    <home>/<study>/report/               tables and figures
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from study.paths.runs import AttemptPaths, RunPaths
+from study.paths.studies import HomePaths, StudyPaths
+from study.paths.workers import WorkerPaths
+
+__all__ = ["RESERVED_NAMES", "AttemptPaths", "HomePaths", "RunPaths", "StudyPaths", "WorkerPaths", "from_user"]
+
+RESERVED_NAMES = ("bases", "code", "data", "mlartifacts")  # folders of a home that no study may be called
+
+
+def from_user(text: str) -> Path:
+    """A path as a user gives it; `~` is expanded where no shell has done so, as in `--home=~/studies`."""
+    with suppress(RuntimeError):  # `~nobody`
+        return Path(text).expanduser()
+    return Path(text)

@@ -1,0 +1,136 @@
+"""Files of a study and of a home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.paths.runs import RunPaths
+from study.paths.workers import WorkerPaths
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Files of one study."""
+
+    root: Path
+
+    @property
+    def plan_yaml(self) -> Path:
+        """The sweep file, verbatim."""
+        return self.root / "plan.yaml"
+
+    @property
+    def plan(self) -> Path:
+        """The resolved plan."""
+        return self.root / "plan.json"
+
+    @property
+    def lease(self) -> Path:
+        """Who orchestrates."""
+        return self.root / "lease"
+
+    @property
+    def stop(self) -> Path:
+        """Asks the orchestrator to stop what runs."""
+        return self.root / "stop"
+
+    @property
+    def finished(self) -> Path:
+        """Written when everything the plan asks for is done; says for which sweep text and overrides."""
+        return self.root / "finished.json"
+
+    @property
+    def published(self) -> Path:
+        """The tracked parent run of the study, and in which store."""
+        return self.root / "published.json"
+
+    @property
+    def report(self) -> Path:
+        """Tables and figures."""
+        return self.root / "report"
+
+    @property
+    def code(self) -> Path:
+        """Copies of the framework that jobs import, one per state of its files."""
+        return self.root / "code"
+
+    @property
+    def workers(self) -> Path:
+        """Mailboxes of worker allocations."""
+        return self.root / "workers"
+
+    def existing_workers(self) -> list[WorkerPaths]:
+        """Workers in the order they were made."""
+        return [WorkerPaths(d) for d in sorted(self.workers.glob("w[0-9]*"))]
+
+    @property
+    def runs(self) -> Path:
+        """One folder per run."""
+        return self.root / "runs"
+
+    @property
+    def search(self) -> Path:
+        """Optuna storage and trial records."""
+        return self.root / "search"
+
+    def search_log(self, arm: str) -> Path:
+        """Optuna journal of one arm's search."""
+        return self.search / f"{arm}.log"
+
+    def trial(self, arm: str, number: int) -> Path:
+        """Record of one trial, numbered from 0."""
+        return self.search / arm / f"{number:04d}.json"
+
+    def trials(self, arm: str) -> list[Path]:
+        """Records of an arm's trials, in order."""
+        return sorted((self.search / arm).glob("[0-9]*.json"))
+
+    def run(self, run_id: str) -> RunPaths:
+        """Files of one run."""
+        return RunPaths(self.runs / run_id)
+
+    def existing_runs(self) -> Iterator[RunPaths]:
+        """Runs in alphabetical order."""
+        if self.runs.is_dir():
+            yield from (RunPaths(d) for d in sorted(self.runs.iterdir()) if (d / "spec.json").exists())
+
+
+@dataclass(frozen=True)
+class HomePaths:
+    """Files shared by all studies of a home."""
+
+    root: Path
+
+    @property
+    def mlflow_db(self) -> Path:
+        """Embedded MLflow store."""
+        return self.root / "mlflow.db"
+
+    @property
+    def mlartifacts(self) -> Path:
+        """Artifacts of the embedded store."""
+        return self.root / "mlartifacts"
+
+    @property
+    def data(self) -> Path:
+        """Datasets that were downloaded."""
+        return self.root / "data"
+
+    @property
+    def bases(self) -> Path:
+        """Base pre-trainings, shared by all studies."""
+        return self.root / "bases"
+
+    def base(self, base_id: str) -> RunPaths:
+        """Files of one base pre-training."""
+        return RunPaths(self.bases / base_id)
+
+    def study(self, name: str) -> StudyPaths:
+        """Files of one study."""
+        return StudyPaths(self.root / name)
+
+    def run_of(self, study: str, run_id: str, phase: str) -> RunPaths:
+        """Files of a run of a study; those of phase `prepare` are bases."""
+        return self.base(run_id) if phase == "prepare" else self.study(study).run(run_id)

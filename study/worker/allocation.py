@@ -1,0 +1,230 @@
+"""A worker: keeps the allocation of a scheduler and forks one preloaded process per attempt.
+
+Queueing and importing are paid once. Orders come through the mailbox of `WorkerPaths`; the worker opens the next
+number by its name. It takes nothing more when it is told to stop, when it has been idle, when less time is left than
+its longest attempt took, and when it is warned; then it leaves as soon as what runs has ended. A worker that the
+scheduler starts a second time leaves at once: its attempts have been given to others meanwhile.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from study.journal.files import create_once, read_json, read_json_or_none, write_json
+from study.journal.process import this_process
+from study.paths import WorkerPaths
+from study.worker.process import ENTRY, begin
+
+_BEAT_EVERY_S = 5.0
+_LOOK_EVERY_S = 0.5
+_EARLY_S = 60.0  # SLURM may send the warning that much too early (sbatch's manual, --signal)
+
+
+class Leaving(StrEnum):
+    """Why a worker takes nothing more."""
+
+    STOP = "stop"
+    IDLE = "idle"
+    LITTLE_TIME = "little time left"
+    OUT_OF_TIME = "out of time"
+    WARNED = "warned"
+    RESTARTED = "restarted"
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether running attempts are asked to save and leave."""
+        return self in (Leaving.OUT_OF_TIME, Leaving.WARNED)
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """What an orchestrator tells a worker once, in its job.json.
+
+    Attributes:
+        runs_at_once: attempts side by side.
+        idle_s: seconds without work after which it leaves.
+        time_limit_s: length of the allocation.
+        warning_s: how long before its end what runs is asked to save.
+        preload: module to import before the first fork; None imports nothing.
+        entry: module whose `run_attempt` executes an attempt.
+    """
+
+    runs_at_once: int = 1
+    idle_s: float = 60.0
+    time_limit_s: float = 3600.0
+    warning_s: float = 120.0
+    preload: str | None = "study.worker.preload"
+    entry: str = ENTRY
+
+
+@dataclass(frozen=True)
+class _Child:
+    pid: int
+    number: int
+    slot: int
+    begun: float
+
+
+def serve(worker_dir: str) -> str:
+    """Work until there is a reason to leave; what a scheduler's job executes."""
+    return str(Allocation(WorkerPaths(Path(worker_dir))).serve())
+
+
+def execute(attempt_dir: str) -> int:
+    """Execute one attempt in this process: a job of its own instead of a worker's."""
+    return begin(attempt_dir, None)
+
+
+class Allocation:
+    """The worker's side of a mailbox."""
+
+    def __init__(self, paths: WorkerPaths) -> None:
+        self._paths = paths
+        self._allotment = Allotment(**read_json(paths.job)["allotment"])
+        self._children: dict[int, _Child] = {}
+        self._next = 1
+        self._leaving: Leaving | None = None
+        self._signal: str | None = None
+        self._begun = self._busy = time.monotonic()
+        self._longest_s = 0.0
+        self._next_beat = self._next_look = 0.0
+
+    def serve(self) -> Leaving:
+        """Work until there is a reason to leave."""
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, self._on_signal)
+        who = {**this_process(), "node": os.environ.get("SLURMD_NODENAME", socket.gethostname())}
+        if not create_once(self._paths.started, {**who, "t": time.time()}):
+            return self._leave_again()
+        self._look()
+        if self._leaving is None and self._allotment.preload:
+            importlib.import_module(self._allotment.preload)
+        self._busy = time.monotonic()
+        while self._leaving is None or self._children:
+            has_news = self._reap()
+            self._look()
+            if self._leaving is None and len(self._children) < self._allotment.runs_at_once:
+                has_news = self._take() or has_news
+            if not has_news:
+                time.sleep(0.02 if time.monotonic() - self._busy < 5 * _LOOK_EVERY_S else 0.2)
+        return self._leaving
+
+    def _take(self) -> bool:
+        """Fork a process for the next attempt, if it is there."""
+        order = read_json_or_none(self._paths.assigned(self._next))
+        if order is None:
+            return False
+        number, self._next, self._busy = self._next, self._next + 1, time.monotonic()
+        slot = min(set(range(self._allotment.runs_at_once)) - {child.slot for child in self._children.values()})
+        write_json(self._paths.taken(number), {"t": time.time()})
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            _become(order["attempt"], gpu_of(slot, self._allotment.runs_at_once), self._allotment.entry)
+        self._children[pid] = _Child(pid, number, slot, time.monotonic())
+        return True
+
+    def _reap(self) -> bool:
+        """Write down which processes have ended."""
+        has_news = False
+        while self._children:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            child = self._children.pop(pid, None)
+            if child is None:
+                continue
+            has_news, self._busy, self._next_look = True, time.monotonic(), 0.0  # is there time for another?
+            self._longest_s = max(self._longest_s, self._busy - child.begun)
+            ending = {"exit_code": os.waitstatus_to_exitcode(status), "max_rss_mb": usage.ru_maxrss / 1024}
+            write_json(self._paths.ended(child.number), {**ending, "t": time.time()})
+        return has_news
+
+    def _look(self) -> None:
+        """Look for reasons to leave, and for processes to kill."""
+        now = time.monotonic()
+        if now < self._next_look and not self._signal:
+            return
+        self._next_look = now + _LOOK_EVERY_S
+        if now >= self._next_beat:
+            self._next_beat = now + _BEAT_EVERY_S
+            write_json(self._paths.beat, {"t": time.time()})
+        for child in self._children.values():
+            if self._paths.kill(child.number).exists():
+                os.kill(child.pid, signal.SIGKILL)
+        reason = self._reason(now)
+        if reason is None:
+            return
+        if self._leaving is not None and (self._leaving.interrupts or not reason.interrupts):
+            return
+        self._leaving = reason
+        write_json(self._paths.left, {"reason": reason, "signal": self._signal, "t": time.time()})
+        if reason.interrupts:
+            for child in self._children.values():
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGTERM)
+
+    def _reason(self, now: float) -> Leaving | None:
+        limits = self._allotment
+        left_s = self._begun + limits.time_limit_s - now
+        if self._signal:
+            is_late = left_s < limits.warning_s + _EARLY_S
+            return Leaving.OUT_OF_TIME if is_late and self._signal != "SIGTERM" else Leaving.WARNED
+        if left_s < limits.warning_s / 2:  # the warning should have come
+            return Leaving.OUT_OF_TIME
+        if self._paths.stop.exists():
+            return Leaving.STOP
+        if not self._children and now - self._busy > limits.idle_s:
+            return Leaving.IDLE
+        if self._longest_s and left_s - limits.warning_s < self._longest_s:
+            return Leaving.LITTLE_TIME
+        return None
+
+    def _leave_again(self) -> Leaving:
+        """Started for the second time: what the first process was at is lost."""
+        number = 1
+        while self._paths.taken(number).exists():
+            create_once(self._paths.ended(number), {"exit_code": None, "t": time.time()})
+            number += 1
+        write_json(self._paths.left, {"reason": Leaving.RESTARTED, "signal": None, "t": time.time()})
+        return Leaving.RESTARTED
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
+
+
+def gpu_of(slot: int, runs_at_once: int, environment: Mapping[str, Any] = os.environ) -> str | None:
+    """The accelerators that the attempt in a slot shall see; None: all of the allocation's."""
+    visible = [gpu for gpu in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    if runs_at_once == 1 or not visible:
+        return None
+    share = max(1, len(visible) // runs_at_once)
+    first = slot * share % len(visible)
+    return ",".join(visible[first : first + share])
+
+
+def _become(attempt_dir: str, gpu: str | None, entry: str) -> None:
+    """What a forked process does; it never returns into the worker's loop."""
+    code = 1
+    try:
+        code = begin(attempt_dir, gpu, entry)
+    except BaseException:  # noqa: BLE001 - the boundary of the process
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,174 @@
+"""A worker executes what its mailbox holds, one after another, and leaves when there is a reason."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from study.journal.files import read_json, write_json
+from study.journal.replay import AttemptStatus, replay_attempt
+from study.paths import AttemptPaths, RunPaths, WorkerPaths
+from study.worker.allocation import Leaving, gpu_of
+from tests.fakes.tiny_study import wait_for
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Worker:
+    """A worker process and the orchestrator's side of its mailbox."""
+
+    def __init__(self, folder: Path, **allotment: object) -> None:
+        self.folder, self.paths = folder, WorkerPaths(folder / "w0001")
+        self.paths.make_folders()
+        settings = {"preload": None, "entry": "tests.fakes.brief_run", **allotment}
+        write_json(self.paths.job, {"allotment": settings})
+        self._number = 0
+        self.start()
+
+    def start(self) -> None:
+        code = f"from study.worker.allocation import serve; print(serve({str(self.paths.root)!r}))"
+        environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+        self.process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+
+    def assign(self, behaviour: str = "sleep 0") -> AttemptPaths:
+        self._number += 1
+        attempt = RunPaths(self.folder / f"run{self._number}").attempt(1)
+        attempt.root.mkdir(parents=True)
+        (attempt.run.root / "behaviour").write_text(behaviour)
+        write_json(attempt.job, {})
+        write_json(self.paths.assigned(self._number), {"attempt": str(attempt.root)})
+        return attempt
+
+    def wait_for_end_of(self, number: int) -> dict[str, object]:
+        wait_for(self.paths.ended(number).exists, f"the end of {number}", 20)
+        return read_json(self.paths.ended(number))
+
+    def leave(self) -> str:
+        """Wait until it leaves; returns why."""
+        output, _ = self.process.communicate(timeout=20)
+        assert self.process.returncode == 0
+        assert read_json(self.paths.left)["reason"] == output.strip()
+        return output.strip()
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    made: list[Worker] = []
+
+    def make(**allotment: object) -> Worker:
+        made.append(Worker(tmp_path, **allotment))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.process.kill()
+        one.process.communicate()
+
+
+def status(attempt: AttemptPaths) -> AttemptStatus:
+    return replay_attempt(attempt).status
+
+
+def test_orders_are_executed_in_their_order_and_a_stopped_worker_finishes_what_runs(worker) -> None:
+    one = worker()
+    attempts = [one.assign() for _ in range(3)]
+    for number in (1, 2, 3):
+        assert one.wait_for_end_of(number)["exit_code"] == 0
+    running, waiting = one.assign("sleep 1"), one.assign()
+    wait_for(running.claim.exists, "the fourth")
+    one.paths.stop.touch()
+    assert one.leave() == Leaving.STOP
+    assert [status(attempt) for attempt in (*attempts, running)] == [AttemptStatus.FINISHED] * 4
+    assert status(waiting) is AttemptStatus.INTENDED and not one.paths.taken(5).exists()
+    pids = {read_json(attempt.claim)["pid"] for attempt in (*attempts, running)}
+    assert len(pids) == 4 and read_json(one.paths.started)["pid"] not in pids, "a process for each"
+
+
+def test_a_killed_or_broken_process_is_reported_and_harms_nobody(worker) -> None:
+    one = worker()
+    killed, broken, fine = one.assign("kill"), one.assign("exit 5"), one.assign()
+    assert one.wait_for_end_of(1)["exit_code"] == -signal.SIGKILL
+    assert one.wait_for_end_of(2)["exit_code"] == 5
+    assert one.wait_for_end_of(3)["exit_code"] == 0
+    assert [status(a) for a in (killed, broken, fine)] == [AttemptStatus.STARTED] * 2 + [AttemptStatus.FINISHED]
+    assert broken.stdout.read_text() == "something broke\n", "every attempt has logs of its own"
+
+
+def test_several_attempts_side_by_side(worker) -> None:
+    one = worker(runs_at_once=2)
+    attempts = [one.assign("sleep 30") for _ in range(3)]
+    wait_for(lambda: all(a.claim.exists() for a in attempts[:2]), "two attempts")
+    assert not attempts[2].claim.exists()
+    one.paths.kill(1).touch()
+    assert one.wait_for_end_of(1)["exit_code"] == -signal.SIGKILL
+    wait_for(attempts[2].claim.exists, "the third in the place of the first")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_warning_reaches_what_runs_and_nothing_is_taken_any_more(worker, number: signal.Signals) -> None:
+    one = worker()
+    running, waiting = one.assign("sleep 30"), one.assign()
+    wait_for(running.claim.exists, "a process")
+    one.process.send_signal(number)
+    assert one.leave() == Leaving.WARNED
+    assert read_json(one.paths.left)["signal"] == number.name
+    assert status(running) is AttemptStatus.STOPPED and one.paths.ended(1).exists()
+    assert status(waiting) is AttemptStatus.INTENDED
+
+
+def test_it_saves_before_its_time_is_up(worker) -> None:
+    """Also when no warning comes."""
+    one = worker(time_limit_s=4, warning_s=4)
+    running = one.assign("sleep 30")
+    assert one.leave() == Leaving.OUT_OF_TIME
+    assert status(running) is AttemptStatus.STOPPED
+
+
+def test_a_warning_near_the_end_is_about_time(worker) -> None:
+    one = worker(time_limit_s=100, warning_s=50)
+    running = one.assign("sleep 30")
+    wait_for(running.claim.exists, "a process")
+    one.process.send_signal(signal.SIGUSR2)
+    assert one.leave() == Leaving.OUT_OF_TIME
+
+
+def test_nothing_is_begun_that_would_not_end_in_time(worker) -> None:
+    one = worker(time_limit_s=12, warning_s=10)
+    first, second = one.assign("sleep 1.2"), one.assign()
+    assert one.leave() == Leaving.LITTLE_TIME
+    assert (status(first), status(second)) == (AttemptStatus.FINISHED, AttemptStatus.INTENDED)
+
+
+def test_an_idle_worker_leaves(worker) -> None:
+    one = worker(idle_s=0.5)
+    assert one.assign("sleep 1") and one.wait_for_end_of(1)
+    assert one.leave() == Leaving.IDLE
+
+
+def test_a_worker_that_is_started_again_leaves_and_reports_what_is_lost(worker) -> None:
+    one = worker()
+    lost = one.assign("sleep 30")
+    wait_for(lost.claim.exists, "a process")
+    one.process.kill()
+    one.process.communicate()
+    os.kill(read_json(lost.claim)["pid"], signal.SIGKILL)
+    one.start()
+    assert one.leave() == Leaving.RESTARTED
+    assert read_json(one.paths.ended(1))["exit_code"] is None
+
+
+def test_accelerators_are_shared_out() -> None:
+    def shares(visible: str, runs: int) -> list[str | None]:
+        return [gpu_of(slot, runs, {"CUDA_VISIBLE_DEVICES": visible}) for slot in range(runs)]
+
+    assert shares("0,1,2,3", 1) == [None]
+    assert shares("0,1,2,3", 2) == ["0,1", "2,3"]
+    assert shares("4,5", 4) == ["4", "5", "4", "5"]
+    assert shares("7", 2) == ["7", "7"]
+    assert shares("", 2) == [None, None]
