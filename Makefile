@@ -9,7 +9,7 @@ DATA := $(STUDY_HOME)/data/fashion-mnist
 SYSTEM_DATA := /usr/share/datasets/fashion-mnist
 export STUDY_HOME
 
-.PHONY: help demo test test-slow check fix bench ui figures data clean
+.PHONY: help demo test test-slow test-slurm check fix bench ui figures data clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
@@ -21,6 +21,9 @@ test: $(VENV)/.installed-tests data  ## run the tests
 
 test-slow: $(VENV)/.installed-tests data  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-slurm: $(VENV)/.installed-tests data  ## run the tests that take minutes on a real SLURM cluster
+	$(BIN)/python -m pytest -m slurm_slow
 
 check: $(VENV)/.installed-tests  ## lint, types, import rules
 	$(BIN)/ruff format --check .

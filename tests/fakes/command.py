@@ -66,6 +66,7 @@ class Sweep:
     store: str
     overrides: Sequence[str] = ()
     text: str = ONE_EVALUATION
+    options: Sequence[str] = ()
     _commands: list[Command] = field(default_factory=list)
 
     @property
@@ -81,7 +82,7 @@ class Sweep:
         """Start `run_sweep.py` in the background."""
         file = self.folder / "tiny.yaml"
         file.write_text(self.text, encoding="utf-8")
-        return self._start([_ROOT / "study" / "run_sweep.py", file, *self.overrides, *options])
+        return self._start([_ROOT / "study" / "run_sweep.py", file, *self.overrides, *self.options, *options])
 
     def manage(self, command: str, *options: str) -> Command:
         """Run `python -m study` to its end."""

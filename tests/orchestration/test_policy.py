@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from study.journal.endings import EndKind, Ending
+from study.journal.endings import Ending, EndKind
 from study.journal.replay import AttemptState, AttemptStatus
 from study.orchestration.policy import RULES, end_kind, has_progressed, reason_to_give_up
 

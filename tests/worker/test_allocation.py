@@ -34,7 +34,9 @@ class Worker:
     def start(self) -> None:
         code = f"from study.worker.allocation import serve; print(serve({str(self.paths.root)!r}))"
         environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-        self.process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def assign(self, behaviour: str = "sleep 0") -> AttemptPaths:
         self._number += 1

@@ -172,9 +172,11 @@ class JobWatch:
                 times = self._count(job_id, "preempted")
                 return replace(preempted, node=_node_of(accounted, live), is_over=times >= _PREEMPTED_FOR_GOOD_AFTER)
             return self._missing(job_id, accounted, poll, is_new=is_new)
+        if accounted is not None and accounted.state is live.state:
+            return accounted
         if accounted is None or self._count(job_id, "over") >= _ACCOUNTED_AFTER:
             return live
-        return accounted
+        return None if accounted.is_over else accounted
 
     def _missing(self, job_id: str, accounted: JobRecord | None, poll: _Poll, *, is_new: bool) -> JobRecord | None:
         """The controller does not know it: over, but the accounting may yet tell how."""
@@ -230,7 +232,7 @@ class _Poll:
 
 def find_by_name(prefix: str) -> Mapping[str, str] | None:
     """Job id → name of this user's jobs in the queue whose name begins with `prefix`; None when SLURM is silent."""
-    answer = ask("squeue", "--noheader", "--array", "--user", str(os.getuid()), "--format=%i|%j")
+    answer = ask("squeue", "--noheader", "--all", "--array", "--user", str(os.getuid()), "--format=%i|%j")
     if answer is None:
         return None
     rows = [line.strip().split("|", 1) for line in answer.splitlines() if "|" in line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,8 @@ from study.journal.files import create_once, read_json, read_json_or_none, write
 from study.journal.process import this_process
 from study.paths import AttemptPaths, WorkerPaths
 from study.worker.allocation import Leaving
+
+_SILENT_S = 30.0  # six beats
 
 
 class Worker:
@@ -24,6 +27,7 @@ class Worker:
         orders: number → attempt, of what was assigned and has not ended.
         node: where it runs, once it has started.
         leaving: why it takes nothing more, once it does.
+        has_run: SLURM has said that the job runs.
         record: how its job ended, once it has.
     """
 
@@ -37,6 +41,7 @@ class Worker:
         self.orders: dict[int, AttemptPaths] = {}
         self.node: str | None = None
         self.leaving: Leaving | None = None
+        self.has_run = False
         over = job["over"]
         self.record = JobRecord(**{**over, "state": JobState(over["state"])}) if over else None
         self._num_assigned = 0
@@ -55,6 +60,12 @@ class Worker:
     def takes(self) -> bool:
         """Whether it takes orders now."""
         return self.has_started and self.leaving is None and self.record is None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has not said for long that it lives."""
+        beat = read_json_or_none(self.paths.beat)
+        return beat is None or time.time() - float(beat["t"]) > _SILENT_S
 
     def look(self) -> None:
         """Read the worker's answers."""

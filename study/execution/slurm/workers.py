@@ -148,7 +148,9 @@ class WorkerExecutor(SlurmExecutor):
     def _follow(self, worker: Worker, record: JobRecord) -> None:
         """Draw conclusions from what SLURM says about a worker's job."""
         self._report_waiting(record)
-        has_vanished = worker.has_started and record.state in (JobState.QUEUED, JobState.HELD)  # requeued
+        worker.has_run = worker.has_run or record.state is JobState.RUNNING
+        is_waiting = record.state in (JobState.QUEUED, JobState.HELD)  # or SLURM's word is older than the worker's
+        has_vanished = is_waiting and worker.has_started and (worker.has_run or worker.is_silent)
         if record.is_over or has_vanished:
             if has_vanished and worker.job_id is not None:
                 cancel([worker.job_id])

@@ -256,13 +256,23 @@ def test_a_lost_node_whose_job_is_requeued(slurm):
     assert polls.next("7") == JobRecord("7", JobState.RUNNING, "RUNNING", node="n2", reason="None")
 
 
-def test_a_lost_node_while_the_controller_is_away(slurm):
+def test_a_job_requeued_and_cancelled_after_its_node_was_lost(slurm):
     polls = Polls("7")
+    slurm.accounting("7|NODE_FAIL|0:0|n1")
+    slurm.queue("7|CANCELLED||BeginTime")
+    assert not polls.next("7").is_over
+    slurm.accounting("7|CANCELLED by 1000|0:0|None assigned")
+    assert polls.next("7").cancelled_by == 1000
+
+
+def test_a_lost_node_while_the_controller_is_away(slurm):
+    polls = Polls("7", "8")
     slurm.queue("7|RUNNING|n1|None")
     polls.next("7")
-    slurm.accounting("7|NODE_FAIL|0:0|n1")
+    slurm.accounting("7|NODE_FAIL|0:0|n1", "8|NODE_FAIL|0:0|n1")
     slurm.controller_is_away()
     assert polls.next("7", polls=9).state is JobState.RUNNING  # it may be requeued
+    assert polls.watch.state("8").state is JobState.UNKNOWN
     slurm.queue("7|NODE_FAIL|n1|NodeDown")
     assert polls.next("7").is_over
 

@@ -1,0 +1,189 @@
+"""The tiny study goes to a real SLURM cluster, where things go wrong: every run completes once, with the same bits."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from study.journal.endings import EndKind
+from study.journal.files import read_json
+from study.journal.replay import replay_run
+from study.paths import AttemptPaths
+from tests.fakes.command import Command, Sweep, pid_of
+from tests.fakes.slurm_cluster import SlurmCluster
+from tests.fakes.tiny_study import is_running, wait_for, weights_of
+from tests.slurm.conftest import LONG
+
+MakeSweep = Callable[..., Sweep]
+Undisturbed = tuple[Sweep, Command]
+NUM_RUNS = 3 + 2 + 2 * 3  # bases, trials, confirming runs
+
+
+def check_complete(study: Sweep, undisturbed: Undisturbed) -> None:
+    """Everything is there once, and equal to what comes out without any trouble."""
+    reference = undisturbed[0]
+    runs = {run.root.name: run for run in study.runs()}
+    assert len(runs) == NUM_RUNS
+    assert {n: weights_of(r) for n, r in runs.items()} == {r.root.name: weights_of(r) for r in reference.runs()}
+    for name in ("comparison.csv", "contrasts.csv"):
+        assert (study.study.report / name).read_bytes() == (reference.study.report / name).read_bytes()
+    for run in runs.values():
+        assert sum(attempt.is_trained for attempt in replay_run(run).attempts) >= 1
+    trials = [read_json(path) for path in study.study.trials("uniformity")]
+    assert [(trial["number"], trial["state"]) for trial in trials] == [(0, "complete"), (1, "complete")]
+    assert not study.study.lease.exists()
+
+
+def verdicts(study: Sweep) -> list[tuple[EndKind, str | None]]:
+    """(class, node) of every ending that an orchestrator has judged, those of orders given back apart."""
+    found = []
+    for run in study.runs():
+        for attempt in replay_run(run).attempts:
+            if attempt.verdict is not None and attempt.verdict.kind is not EndKind.NOT_STARTED:
+                found.append((attempt.verdict.kind, attempt.verdict.node))
+    return found
+
+
+def job_of(attempt: AttemptPaths, cluster: SlurmCluster) -> tuple[str, str]:
+    """Job and node of an attempt that runs."""
+    job_id = read_json(attempt.job)["job"]["job_id"]
+    return job_id, cluster.jobs()[job_id][2]
+
+
+def finish(command: Command) -> None:
+    assert command.wait(120) == 0, command.output
+
+
+def test_nothing_goes_wrong(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
+    study = sweep(LONG)
+    command = study.start()
+    finish(command)
+    check_complete(study, undisturbed)
+    assert verdicts(study) == []
+    assert len(study.study.existing_workers()) == 2, "as many as slots: queueing and importing are paid once"
+    assert {read_json(run.attempt(1).job)["executor"] for run in study.runs()} == {"slurm"}
+
+
+def test_preempted(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
+    study = sweep(LONG)
+    command = study.start()
+    _, node = job_of(study.wait_until_training(), cluster)
+    cluster.preempt(node, 3)
+    finish(command)
+    check_complete(study, undisturbed)
+    found = verdicts(study)
+    assert found and set(found) == {(EndKind.PREEMPTED, node)}
+    assert re.search(r"attempt 1: preempted on " + node, command.output)
+
+
+def test_a_node_is_lost(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
+    """Its processes go on, as on a node that was cut off: two attempts overlap, the first to finish wins."""
+    study = sweep(LONG)
+    command = study.start()
+    attempt = study.wait_until_training()
+    _, node = job_of(attempt, cluster)
+    os.kill(pid_of(attempt), signal.SIGSTOP)  # so that it does not finish before SLURM notices
+    cluster.kill_slurmd(node)
+    finish(command)
+    os.kill(pid_of(attempt), signal.SIGKILL)
+    check_complete(study, undisturbed)
+    assert (EndKind.NODE_LOST, node) in verdicts(study)
+    last = study.study.existing_workers()[-1]
+    assert f"--exclude={node}" in next(last.log.glob("*_submission.sh")).read_text()
+
+
+def test_cancelled_by_the_user(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
+    """The rest goes on; what was cancelled is respected until the user starts the command again."""
+    study = sweep(LONG)
+    command = study.start()
+    job_id, _ = job_of(study.wait_until_training(), cluster)
+    cluster.cancel(job_id)
+    assert command.wait(120) == 3, command.output
+    assert {kind for kind, _ in verdicts(study)} == {EndKind.CANCELLED}
+    assert "cancelled by the user" in command.output and "Start the same command again" in command.output
+    finish(study.start())
+    check_complete(study, undisturbed)
+
+
+def test_the_controller_restarts(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
+    """A silent scheduler is no evidence of death."""
+    study = sweep(LONG)
+    command = study.start()
+    study.wait_until_training()
+    cluster.stop_controller()
+    time.sleep(4)
+    cluster.start_controller()
+    finish(command)
+    check_complete(study, undisturbed)
+    assert verdicts(study) == []
+
+
+def test_a_node_is_drained(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
+    study = sweep(LONG)
+    cluster.drain("node1")
+    command = study.start()
+    finish(command)
+    check_complete(study, undisturbed)
+    assert {worker["node"] for w in study.study.existing_workers() if (worker := read_json(w.started))} == {"node2"}
+
+
+@pytest.mark.parametrize("num_kills", [3, pytest.param(20, marks=pytest.mark.slurm_slow)])
+def test_the_orchestrator_is_killed(
+    cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed, num_kills: int
+) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    generator = random.Random(seed)
+    study = sweep(LONG)
+    for _ in range(num_kills):
+        command = study.start()
+        deadline = time.monotonic() + generator.uniform(1.0, 9.0)
+        wait_for(lambda c=command, d=deadline: time.monotonic() > d or not c.is_running, "the next kill", 20)
+        if command.is_running:
+            command.kill()
+            command.wait()
+    finish(study.start())
+    check_complete(study, undisturbed)
+
+
+def test_stop_and_go_on(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
+    study = sweep(LONG)
+    command = study.start()
+    attempt = study.wait_until_training()
+    assert study.manage("stop").wait() == 0
+    assert command.wait(60) == 130
+    assert "Stopped; nothing is lost. To carry on" in command.output
+    wait_for(lambda: not is_running(pid_of(attempt)), "the end of the run", 10)
+    wait_for(lambda: not cluster.jobs(), "the end of all jobs", 10)
+    finish(study.start())
+    check_complete(study, undisturbed)
+
+
+def test_stop_now(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
+    study = sweep(LONG)
+    command = study.start()
+    study.wait_until_training()
+    assert study.manage("stop", "--now").wait() == 0
+    assert command.wait(20) == 130
+    wait_for(lambda: not cluster.jobs(), "the end of all jobs", 15)
+    finish(study.start())
+    check_complete(study, undisturbed)
+
+
+def test_one_job_per_run(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
+    study = sweep(LONG, site="mode: jobs\n")
+    command = study.start()
+    attempt = study.wait_until_training()
+    job_id, node = job_of(attempt, cluster)
+    cluster.preempt(node, 3)
+    command.kill()
+    command.wait()
+    finish(study.start())
+    check_complete(study, undisturbed)
+    assert EndKind.PREEMPTED in {kind for kind, _ in verdicts(study)}
