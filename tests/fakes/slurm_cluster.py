@@ -1,4 +1,4 @@
-"""A real SLURM cluster on this machine: accounting, two nodes with four CPUs and two fake GPUs each, a partition that preempts.
+"""A real SLURM cluster on this machine: accounting, two nodes with two fake GPUs each, a partition that preempts.
 
     python -m tests.fakes.slurm_cluster start FOLDER     prints what to export
     python -m tests.fakes.slurm_cluster stop FOLDER

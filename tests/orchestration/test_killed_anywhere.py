@@ -68,7 +68,7 @@ def in_a_process(home: HomePaths, kill_before: int | None = None) -> tuple[int, 
             orchestrate(home)
             os.write(writing, str(count).encode())
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the end of a process
             traceback.print_exc()
         finally:
             os._exit(code)

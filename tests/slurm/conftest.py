@@ -23,7 +23,7 @@ warning_s: 30
 poll_s: 1
 checkpoint_every_s: 0.2
 """
-LONG = "continuation.epochs=20"  # two or three seconds of training
+STUDY = ("continuation.epochs=14", "confirm.base_seeds=[1]")  # a second or two of training per run
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def sweep(tmp_path: Path, store: str) -> Iterator[Callable[..., Sweep]]:
     def make(*overrides: str, site: str = "") -> Sweep:
         file = tmp_path / "site.yaml"
         file.write_text(SITE + site)
-        made.append(Sweep(tmp_path, tmp_path / "home", store, overrides, options=("--site", str(file))))
+        made.append(Sweep(tmp_path, tmp_path / "home", store, (*STUDY, *overrides), options=("--site", str(file))))
         return made[-1]
 
     yield make
@@ -81,7 +81,7 @@ def sweep(tmp_path: Path, store: str) -> Iterator[Callable[..., Sweep]]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, store: str) -> Iterator[tuple[Sweep, Command]]:
     """The same study on this machine, from beginning to end."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    sweep = Sweep(folder, folder / "home", store, (LONG,))
+    sweep = Sweep(folder, folder / "home", store, STUDY)
     command = sweep.start()
     assert command.wait() == 0, command.output
     yield sweep, command

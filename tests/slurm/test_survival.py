@@ -18,11 +18,10 @@ from study.paths import AttemptPaths
 from tests.fakes.command import Command, Sweep, pid_of
 from tests.fakes.slurm_cluster import SlurmCluster
 from tests.fakes.tiny_study import is_running, wait_for, weights_of
-from tests.slurm.conftest import LONG
 
 MakeSweep = Callable[..., Sweep]
 Undisturbed = tuple[Sweep, Command]
-NUM_RUNS = 3 + 2 + 2 * 3  # bases, trials, confirming runs
+NUM_RUNS = 2 + 2 + 3  # bases, trials, confirming runs
 
 
 def check_complete(study: Sweep, undisturbed: Undisturbed) -> None:
@@ -61,7 +60,7 @@ def finish(command: Command) -> None:
 
 
 def test_nothing_goes_wrong(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
-    study = sweep(LONG)
+    study = sweep()
     command = study.start()
     finish(command)
     check_complete(study, undisturbed)
@@ -71,7 +70,7 @@ def test_nothing_goes_wrong(cluster: SlurmCluster, sweep: MakeSweep, undisturbed
 
 
 def test_preempted(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
-    study = sweep(LONG)
+    study = sweep()
     command = study.start()
     _, node = job_of(study.wait_until_training(), cluster)
     cluster.preempt(node, 3)
@@ -84,7 +83,7 @@ def test_preempted(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undistu
 
 def test_a_node_is_lost(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
     """Its processes go on, as on a node that was cut off: two attempts overlap, the first to finish wins."""
-    study = sweep(LONG)
+    study = sweep()
     command = study.start()
     attempt = study.wait_until_training()
     _, node = job_of(attempt, cluster)
@@ -100,7 +99,7 @@ def test_a_node_is_lost(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Un
 
 def test_cancelled_by_the_user(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
     """The rest goes on; what was cancelled is respected until the user starts the command again."""
-    study = sweep(LONG)
+    study = sweep()
     command = study.start()
     job_id, _ = job_of(study.wait_until_training(), cluster)
     cluster.cancel(job_id)
@@ -113,7 +112,7 @@ def test_cancelled_by_the_user(cluster: SlurmCluster, sweep: MakeSweep, undistur
 
 def test_the_controller_restarts(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
     """A silent scheduler is no evidence of death."""
-    study = sweep(LONG)
+    study = sweep()
     command = study.start()
     study.wait_until_training()
     cluster.stop_controller()
@@ -125,7 +124,7 @@ def test_the_controller_restarts(cluster: SlurmCluster, sweep: MakeSweep, undist
 
 
 def test_a_node_is_drained(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
-    study = sweep(LONG)
+    study = sweep()
     cluster.drain("node1")
     command = study.start()
     finish(command)
@@ -140,7 +139,7 @@ def test_the_orchestrator_is_killed(
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     generator = random.Random(seed)
-    study = sweep(LONG)
+    study = sweep()
     for _ in range(num_kills):
         command = study.start()
         deadline = time.monotonic() + generator.uniform(1.0, 9.0)
@@ -153,7 +152,7 @@ def test_the_orchestrator_is_killed(
 
 
 def test_stop_and_go_on(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
-    study = sweep(LONG)
+    study = sweep()
     command = study.start()
     attempt = study.wait_until_training()
     assert study.manage("stop").wait() == 0
@@ -166,7 +165,7 @@ def test_stop_and_go_on(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Un
 
 
 def test_stop_now(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
-    study = sweep(LONG)
+    study = sweep()
     command = study.start()
     study.wait_until_training()
     assert study.manage("stop", "--now").wait() == 0
@@ -177,10 +176,10 @@ def test_stop_now(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undistur
 
 
 def test_one_job_per_run(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
-    study = sweep(LONG, site="mode: jobs\n")
+    study = sweep(site="mode: jobs\n")
     command = study.start()
     attempt = study.wait_until_training()
-    job_id, node = job_of(attempt, cluster)
+    _, node = job_of(attempt, cluster)
     cluster.preempt(node, 3)
     command.kill()
     command.wait()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
 from study.execution.base import Executor
 from study.execution.slurm.state import JobRecord, JobState, JobWatch
@@ -87,6 +88,7 @@ class SlurmExecutor(Executor):
     def __init__(self, settings: SlurmSettings) -> None:
         self._settings, self.slots = settings, settings.slots
         self._watch = JobWatch(settings.site.poll_s)
+        self._asking: Thread | None = None
         self._backlog: dict[Key, AttemptPaths] = {}
         self._given_up: dict[Key, Ending] = {}
         self._bad_nodes: dict[str, float] = {}
@@ -94,6 +96,12 @@ class SlurmExecutor(Executor):
         self._news = _News()
         home = digest({"home": str(settings.study.root.parent)})[:6]
         self._prefix = f"study-{home}-{settings.study.root.name}-"
+
+    def _ask(self, *, force: bool = False) -> None:
+        """Ask SLURM when it is time, in a thread: a scheduler in trouble may take half a minute to say nothing."""
+        if self._asking is None or not self._asking.is_alive():
+            self._asking = Thread(target=self._watch.refresh, kwargs={"force": force}, daemon=True)
+            self._asking.start()
 
     def submit(self, attempt: AttemptPaths) -> dict[str, object]:
         """Take the attempt in; it is handed to SLURM in the next `poll`."""

@@ -35,7 +35,7 @@ class JobExecutor(SlurmExecutor):
 
     def poll(self) -> list[str]:
         """Ask SLURM when it is time, and submit what waits."""
-        self._watch.refresh(force=False)
+        self._ask()
         for job_id in list(self._jobs):
             record = self._watch.state(job_id)
             self._report_waiting(record)

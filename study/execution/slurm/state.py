@@ -141,13 +141,13 @@ class JobWatch:
     def refresh(self, *, force: bool = False) -> bool:
         """Poll when it is time, or four times as often with `force`; says whether SLURM was asked."""
         now = self._clock()
-        ids = [job_id for job_id in self._since if not self.state(job_id).is_over]
+        ids = [job_id for job_id in list(self._since) if not self.state(job_id).is_over]
         if not ids or now - self._last < self._interval_s / (4 if force else 1):
             return False
         self._last = now
         poll = _Poll(ids, self._timeout_s)
         for job_id in ids:
-            record = self._settled(job_id, poll, is_new=now - self._since[job_id] < _VISIBLE_AFTER_S)
+            record = self._settled(job_id, poll, is_new=now - self._since.get(job_id, now) < _VISIBLE_AFTER_S)
             if record is not None:
                 self._records[job_id] = record
         return True

@@ -60,7 +60,7 @@ class WorkerExecutor(SlurmExecutor):
         for worker in (*self._living(), *self._foreign.values()):
             worker.look()
         self._find_orphans()
-        self._watch.refresh(force=self._is_pressing())
+        self._ask(force=self._is_pressing())
         for worker in self._living():
             if worker.job_id is not None:
                 self._follow(worker, self._watch.state(worker.job_id))
