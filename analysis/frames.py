@@ -19,8 +19,8 @@ from study.paths import RunPaths, StudyPaths
 from study.plan.model import Phase, Plan, RunSpec
 
 RUN_COLUMNS = (
-    "run_id", "arm", "phase", "base_seed", "continuation_seed", "status", "num_attempts", "cpu_s",
-    "criterion", "code", "commit", "dataset", "cpu_model", "start_t",
+    "run_id", "arm", "phase", "base_seed", "continuation_seed", "status", "num_attempts", "interruptions",
+    "cpu_s", "criterion", "code", "commit", "dataset", "cpu_model", "start_t",
 )  # fmt: skip
 TRIAL_COLUMNS = ("arm", "number", "state", "objective", "run_ids")
 Winners = Mapping[str, Mapping[str, float] | None]
@@ -50,7 +50,8 @@ def load_plan(study_root: Path) -> Plan:
 def runs_frame(study_root: Path, *, include_unused: bool = False) -> pd.DataFrame:
     """Return one row per run that belongs to the plan, sorted by run id.
 
-    Columns: `RUN_COLUMNS` (the last four from the run's first attempt that started: git commit, sha256 of the
+    Columns: `RUN_COLUMNS` (`interruptions`: the classes of endings that were not the run's own doing, in their order,
+    with "; " between; the last four from the run's first attempt that started: git commit, sha256 of the
     training files, CPU model, seconds since the epoch), `param/<dotted name>` for every field of the criterion and
     the recipe, and `<split>/<evaluation>/<metric>`. Runs of other arms or seeds, and confirm runs with other
     parameters than their arm's winner, do not belong; `include_unused` keeps them and adds the column `unused`:
@@ -104,7 +105,8 @@ def _run_row(run: RunPaths, spec: RunSpec, plan: Plan) -> dict[str, Any]:
         "run_id": spec.run_id,
         **{name: spec.labels[name] for name in ("arm", "phase", "base_seed", "continuation_seed")},
         "status": _status(state, metrics.keys() >= required_evaluations(plan, spec.labels["phase"])),
-        "num_attempts": len(state.attempts),
+        "num_attempts": sum(attempt.status is not AttemptStatus.REVOKED for attempt in state.attempts),
+        "interruptions": "; ".join(a.verdict.kind for a in state.attempts if a.verdict and a.verdict.is_trouble),
         "cpu_s": state.cpu_s,
         "criterion": spec.training["criterion"]["name"],
         "code": (state.trained or {}).get("code", ""),

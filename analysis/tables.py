@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 import math
 import re
 
@@ -100,11 +101,18 @@ def budget_table(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.Dat
                 "runs": str(len(own)),
                 **counts,
                 "attempts": str(own["num_attempts"].sum()),
+                "interrupted": _counted(own["interruptions"]),
                 "tune CPU s": f"{cpu[Phase.TUNE]:.0f}",
                 "confirm CPU s": f"{cpu[Phase.CONFIRM]:.0f}",
             }
         )
     return pd.DataFrame(rows)
+
+
+def _counted(interruptions: pd.Series) -> str:
+    """How often which class of endings interrupted an arm's runs."""
+    counts = Counter(kind for text in interruptions for kind in text.split("; ") if kind)
+    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common()) or "–"
 
 
 def _arm_result(runs: pd.DataFrame, arm: Arm, metric: str, plan: Plan) -> PairedResult:

@@ -152,7 +152,8 @@ def _complain_of_failures(progress: Progress, study: StudyPaths) -> int:
     home, failures = HomePaths(study.root.parent), progress.failures()
     for spec, phase, view in failures.values():
         attempts = home.run_of(study.root.name, spec.run_id, phase).existing_attempts()
-        log = f"; its log: {attempts[-1].stderr}" if attempts else ""
+        has_log = attempts and attempts[-1].stderr.exists() and attempts[-1].stderr.stat().st_size
+        log = f"; its log: {attempts[-1].stderr}" if has_log else ""
         print(f"failed: {spec.run_id}: {view.failure}{log}", file=sys.stderr)
     if any(view.status is RunStatus.FAILED for _, _, view in failures.values()):
         print(f"{len(failures)} runs failed. Start the same command again to try them once more.", file=sys.stderr)

@@ -37,6 +37,11 @@ class Ending:
     message: str
     node: str | None = None
 
+    @property
+    def is_trouble(self) -> bool:
+        """Whether nobody wanted it; stopping, and giving back what had not begun, is order."""
+        return self.kind not in (EndKind.STOPPED, EndKind.NOT_STARTED)
+
     def as_json(self) -> dict[str, Any]:
         """Plain dicts and scalars."""
         return asdict(self)

@@ -127,7 +127,7 @@ class Observer:
             num_losses=sum(end_kind(attempt) is EndKind.LOST for attempt in recent),
             evaluations=state.evaluations,
             failure=message,
-            trouble=tuple(f"attempt {a.number}: {a.verdict}" for a in recent if _is_trouble(a)),
+            trouble=tuple(f"attempt {a.number}: {a.verdict}" for a in recent if a.verdict and a.verdict.is_trouble),
             train_cpu_s=float(state.trained["cpu_s"]) if state.trained else 0.0,
         )
 
@@ -150,7 +150,3 @@ def _lacks_verdict(attempt: AttemptState) -> bool:
         return False
     reason = str((attempt.last_event or {}).get("reason"))
     return not attempt.status.is_over or (attempt.status is AttemptStatus.STOPPED and reason.startswith("SIG"))
-
-
-def _is_trouble(attempt: AttemptState) -> bool:
-    return attempt.verdict is not None and attempt.verdict.kind not in (EndKind.STOPPED, EndKind.NOT_STARTED)

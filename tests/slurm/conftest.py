@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,34 +13,41 @@ from tests.fakes.command import Command, Sweep
 from tests.fakes.slurm_cluster import SlurmCluster, ensure_installed
 from tests.fakes.tiny_study import wait_for
 
-SITE = """\
-executor: slurm
-slots: 2
-partition: gpu
-cpus: 1
-memory_gb: 1.5
-time_min: 20
-warning_s: 30
-poll_s: 1
-checkpoint_every_s: 0.2
-"""
+SITE = {
+    "executor": "slurm", "slots": 2, "partition": "gpu", "cpus": 1, "memory_gb": 1.5, "time_min": 20, "warning_s": 30,
+    "poll_s": 1, "checkpoint_every_s": 0.2,
+}  # fmt: skip
 STUDY = ("continuation.epochs=14", "confirm.base_seeds=[1]")  # a second or two of training per run
 
 
-@pytest.fixture(scope="session")
-def whole_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
-    ensure_installed()
-    cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
+@contextmanager
+def running(cluster: SlurmCluster, **options: bool) -> Iterator[SlurmCluster]:
+    """The cluster, chosen by the environment for as long as it runs."""
     before = os.environ.get("SLURM_CONF")
     os.environ.update(cluster.environment)
     try:
-        cluster.start()
+        cluster.start(**options)
         yield cluster
     finally:
         cluster.stop()
         del os.environ["SLURM_CONF"]
         if before is not None:
             os.environ["SLURM_CONF"] = before
+
+
+@pytest.fixture(scope="session")
+def whole_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    ensure_installed()
+    with running(SlurmCluster(tmp_path_factory.mktemp("slurm"))) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def signalling_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    """Another one, which sends the user's warning signal to what it preempts."""
+    ensure_installed()
+    with running(SlurmCluster(tmp_path_factory.mktemp("slurm")), preempt_user_signal=True) as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -66,9 +74,9 @@ def sweep(tmp_path: Path, store: str) -> Iterator[Callable[..., Sweep]]:
     """Makes sweeps that go to the cluster."""
     made: list[Sweep] = []
 
-    def make(*overrides: str, site: str = "") -> Sweep:
+    def make(*overrides: str, **site: object) -> Sweep:
         file = tmp_path / "site.yaml"
-        file.write_text(SITE + site)
+        file.write_text("\n".join(f"{key}: {value}" for key, value in {**SITE, **site}.items()))
         made.append(Sweep(tmp_path, tmp_path / "home", store, (*STUDY, *overrides), options=("--site", str(file))))
         return made[-1]
 

@@ -176,7 +176,7 @@ def test_stop_now(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undistur
 
 
 def test_one_job_per_run(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
-    study = sweep(site="mode: jobs\n")
+    study = sweep(mode="jobs")
     command = study.start()
     attempt = study.wait_until_training()
     _, node = job_of(attempt, cluster)
@@ -186,3 +186,48 @@ def test_one_job_per_run(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: U
     finish(study.start())
     check_complete(study, undisturbed)
     assert EndKind.PREEMPTED in {kind for kind, _ in verdicts(study)}
+
+
+def test_preempted_with_the_users_signal(
+    signalling_cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed
+) -> None:
+    study = sweep()
+    command = study.start()
+    _, node = job_of(study.wait_until_training(), signalling_cluster)
+    signalling_cluster.preempt(node, 3)
+    finish(command)
+    check_complete(study, undisturbed)
+    assert set(verdicts(study)) == {(EndKind.PREEMPTED, node)}
+    wait_for(lambda: not signalling_cluster.jobs(), "an empty queue", 20)
+
+
+@pytest.mark.slurm_slow
+def test_time_limits_are_lived_with_as_long_as_there_is_progress(cluster: SlurmCluster, sweep: MakeSweep) -> None:
+    """Trainings of more than a minute in jobs of one minute, which is the least that SLURM knows."""
+    long = ("continuation.epochs=700", "tune=none", "arms.uniformity={criterion: uniformity, strength: 0.2}")
+    study = sweep(*long, time_min=1, warning_s=15)
+    command = study.start()
+    assert command.wait(550) == 0, command.output
+    found = verdicts(study)
+    assert {kind for kind, _ in found} == {EndKind.OUT_OF_TIME}, command.output
+    for run in study.runs():
+        attempts = replay_run(run).attempts
+        assert [a.resumed_step for a in attempts[1:]] == [a.checkpoint_step for a in attempts[:-1]], "no step is lost"
+
+
+def test_out_of_memory(cluster: SlurmCluster, sweep: MakeSweep) -> None:
+    study = sweep("tune=none", "arms.uniformity={criterion: uniformity, strength: 0.2}", memory_gb=0.15)
+    command = study.start()
+    assert command.wait(120) == 3, command.output
+    assert "memory" in command.output and "Raise `memory_gb`" in command.output
+    assert {kind for kind, _ in verdicts(study)} == {EndKind.HOST_MEMORY}
+
+
+def test_jobs_that_cannot_start(cluster: SlurmCluster, sweep: MakeSweep) -> None:
+    """The log of the job that failed is shown, and what can be tried."""
+    study = sweep(setup="['echo the module system is on fire >&2; exit 3']")
+    command = study.start()
+    assert command.wait(120) == 3, command.output
+    assert "launch failed" in command.output
+    assert "the module system is on fire" in command.output
+    assert "python -m study site check FILE" in command.output
