@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 import math
 import re
+from collections import Counter
 
 import pandas as pd
 

@@ -8,6 +8,9 @@ import pytest
 from analysis.frames import runs_frame, trials_frame
 from analysis.render import escape_latex, to_latex, to_markdown, to_text
 from analysis.tables import budget_table, comparison_columns, comparison_table, contrasts_table, winners_table
+from study.journal.endings import Ending, EndKind
+from study.journal.files import write_json
+from study.paths import StudyPaths
 from study.plan.model import Confirm
 from tests.fakes.study_home import StudyHome, make_plan
 
@@ -140,9 +143,23 @@ def test_budget_counts_every_outcome(damaged: StudyHome) -> None:
     table = budget_table(runs_frame(damaged.root), trials_frame(damaged.root), PLAN)
     assert row(table, "mmcr").to_dict() == {
         "trials": "2/2", "runs": "5", "diverged": "1", "failed": "0", "incomplete": "0", "attempts": "5",
-        "tune CPU s": "20", "confirm CPU s": "30",
+        "interrupted": "–", "tune CPU s": "20", "confirm CPU s": "30",
     }  # fmt: skip
-    assert row(table, "base").tolist() == ["–", "3", "0", "0", "0", "3", "0", "30"]
+    assert row(table, "base").tolist() == ["–", "3", "0", "0", "0", "3", "–", "0", "30"]
+
+
+def test_budget_says_what_interrupted_runs(tmp_path: Path) -> None:
+    home = StudyHome(tmp_path / "toy", PLAN, value).build()
+    run = StudyPaths(home.root).run(home.confirm_spec("e2mc", 1).run_id)
+    for number, kind in enumerate((EndKind.PREEMPTED, EndKind.NODE_LOST, EndKind.PREEMPTED, EndKind.NOT_STARTED), 2):
+        attempt = run.attempt(number)
+        attempt.root.mkdir()
+        write_json(attempt.claim, {"revoked": kind is EndKind.NOT_STARTED})
+        write_json(attempt.verdict, Ending(kind, "so it goes").as_json())
+    runs = runs_frame(home.root)
+    assert runs.set_index("run_id").loc[run.root.name, "interruptions"] == "preempted; node lost; preempted"
+    assert runs.set_index("run_id").loc[run.root.name, "num_attempts"] == 4, "what never began is no attempt"
+    assert row(budget_table(runs, trials_frame(home.root), PLAN), "e2mc")["interrupted"] == "2 preempted, 1 node lost"
 
 
 def test_markdown() -> None:
