@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from study.paths import AttemptPaths
+
+if TYPE_CHECKING:
+    import torch
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 _LOOK_EVERY_S = 1.0
@@ -46,3 +51,27 @@ class StopWatch:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.reason = signal.Signals(number).name
+
+
+def stop_together(wants_to_stop: Callable[[], bool], device: torch.device) -> Callable[[], bool]:
+    """Let all ranks of a distributed training stop after the same step, as soon as one of them has a reason.
+
+    A signal reaches ranks at different times, and one that left alone would leave the others waiting in the next
+    collective call.
+
+    Args:
+        wants_to_stop: whether this rank has a reason; every rank asks equally often.
+        device: where the collective call finds its tensor.
+    """
+
+    import torch
+    from torch import distributed
+
+    def must_stop() -> bool:
+        if not distributed.is_available() or not distributed.is_initialized():
+            return wants_to_stop()
+        flag = torch.tensor(int(wants_to_stop()), device=device)
+        distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+        return bool(flag)
+
+    return must_stop

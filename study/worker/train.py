@@ -17,7 +17,7 @@ from study.training.assemble import build_network, build_trainer
 from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer, check_finite
 from study.training.optimizers import carry_over
-from study.worker.preemption import StopWatch
+from study.worker.preemption import StopWatch, stop_together
 from study.worker.workplace import Resumption, Workplace, trained_attempt
 
 _FLUSH_EVERY = 10
@@ -39,7 +39,7 @@ def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, w
     elif is_continuation and training["optimizer"]["state"] == "keep":
         carry_over(trainer.optimizer, load_checkpoint(trained_attempt(work.base).checkpoint)["optimizer"])
     last_heartbeat, last_checkpoint = -_HEARTBEAT_EVERY_S, time.monotonic()
-    for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=watch.must_stop):
+    for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=stop_together(watch.must_stop, work.device)):
         for record in records:
             events.append("step", step=record.step, metrics=dict(record.metrics))
         check_finite(records)

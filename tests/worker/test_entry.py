@@ -30,6 +30,7 @@ from tests.fakes.tiny_study import (
     submit,
     tiny_plan,
     wait_for,
+    wait_for,
     wait_for_end,
     wait_for_event,
     weights_of,
@@ -101,6 +102,23 @@ def test_a_signal_makes_it_save_and_leave_and_the_next_attempt_ends_alike(
     (started,) = events_of(second, "started")
     assert (started["resumed_step"], started["resumed_attempt"]) == (checkpoint["step"], 1)
     assert [step for _, step in steps_of(second.run)] == list(range(1, 81))
+    check_like(second, uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_signal_while_a_checkpoint_is_being_written(
+    home: HomePaths, executor: LocalExecutor, uninterrupted: AttemptPaths, number: signal.Signals
+) -> None:
+    first = submit(home, LONG, executor, checkpoint_every_s=0.0)
+    wait_for_event(first, "checkpoint")
+    wait_for(lambda: list(first.root.glob(".checkpoint.pt.*.tmp")), "a checkpoint that is being written")
+    os.kill(pid_of(first), number)
+    wait_for_end(first)
+    assert not first.run.trained.exists(), "it was to be interrupted in the middle"
+    second = submit(home, LONG, executor)
+    assert wait_for_end(second) == "finished"
+    (started,) = events_of(second, "started")
+    assert started["resumed_attempt"] == 1 and started["resumed_step"] > 0
     check_like(second, uninterrupted)
 
 
