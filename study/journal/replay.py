@@ -154,13 +154,20 @@ def settled_steps(
     """Training steps in order, without those that a later attempt did again.
 
     Steps after an attempt's last checkpoint are provisional until its training is complete, because a later attempt
-    that resumes below them replaces them; they are left out unless `include_provisional`.
+    that resumes below them replaces them; they are left out unless `include_provisional`. Where a later attempt resumed
+    from is a checkpoint too: a writer may be killed between a checkpoint and the event that speaks of it.
     """
+    resumptions: dict[int, int] = {}
+    for attempt in attempts:
+        if attempt.started is not None and attempt.started.get("resumed_attempt") is not None:
+            origin = int(attempt.started["resumed_attempt"])
+            resumptions[origin] = max(resumptions.get(origin, 0), attempt.resumed_step)
     kept: list[tuple[int, float, Mapping[str, float]]] = []
     for attempt in attempts:
         if attempt.started is None:
             continue
         kept = [s for s in kept if s[0] <= attempt.resumed_step]
-        limit = None if attempt.is_trained or include_provisional else attempt.checkpoint_step
+        saved = max(attempt.checkpoint_step, resumptions.get(attempt.number, 0))
+        limit = None if attempt.is_trained or include_provisional else saved
         kept += [s for s in attempt.steps if limit is None or s[0] <= limit]
     return kept

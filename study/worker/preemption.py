@@ -63,7 +63,6 @@ def stop_together(wants_to_stop: Callable[[], bool], device: torch.device) -> Ca
         wants_to_stop: whether this rank has a reason; every rank asks equally often.
         device: where the collective call finds its tensor.
     """
-
     import torch
     from torch import distributed
 

@@ -138,6 +138,15 @@ def test_steps_after_the_last_checkpoint_are_provisional(run: RunPaths) -> None:
     assert _settled(run, include_provisional=True) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_checkpoint_without_its_event_counts_when_somebody_resumed_from_it(run: RunPaths) -> None:
+    """Its writer was killed between the two."""
+    record(attempt(run), STARTED, *steps(1, 3), ("checkpoint", {"step": 3}), *steps(4, 6))
+    record(attempt(run, 2), ("started", {"resumed_step": 5, "resumed_attempt": 1}), *steps(6, 7))
+    assert _settled(run) == [1, 2, 3, 4, 5]
+    record(attempt(run, 3), ("started", {"resumed_step": 4, "resumed_attempt": 1}), *steps(5, 6))
+    assert _settled(run) == [1, 2, 3, 4], "what the third begins anew is provisional again"
+
+
 def test_all_steps_settle_once_training_is_complete(run: RunPaths) -> None:
     record(attempt(run), STARTED, *steps(1, 6), ("trained", {"step": 6}))
     assert _settled(run) == [1, 2, 3, 4, 5, 6]

@@ -30,7 +30,6 @@ from tests.fakes.tiny_study import (
     submit,
     tiny_plan,
     wait_for,
-    wait_for,
     wait_for_end,
     wait_for_event,
     weights_of,
