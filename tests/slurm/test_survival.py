@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -151,6 +152,27 @@ def test_the_orchestrator_is_killed(
             command.wait()
     finish(study.start())
     check_complete(study, undisturbed)
+
+
+def test_killed_between_sbatch_and_its_acknowledgement(
+    cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job that nobody heard of is found by its name, and works."""
+    real, done = shutil.which("sbatch"), tmp_path / "killed"
+    script = tmp_path / "bin" / "sbatch"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\n{real} "$@"\n[ -e {done} ] || {{ touch {done}; kill -KILL $PPID; }}\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    study = sweep()
+    assert study.start().wait(60) == -signal.SIGKILL
+    (worker,) = study.study.existing_workers()
+    assert read_json(worker.job)["job_id"] is None and len(cluster.jobs()) == 1
+    finish(study.start())
+    check_complete(study, undisturbed)
+    assert read_json(worker.job)["job_id"] is not None and worker.taken(1).exists()
+    assert len(study.study.existing_workers()) == 2
+    assert verdicts(study) == []
 
 
 def test_stop_and_go_on(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import submitit
-from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 from submitit.helpers import clean_env
 
 from study.errors import StudyError
@@ -48,6 +48,16 @@ def submit_worker(
     executor = _executor(folder, name, resources, slurm, code, exclude)
     with _submitting():
         return str(executor.submit(serve, str(worker_dir)).job_id)
+
+
+def complete_submission(folder: Path, job_id: str) -> None:
+    """Do what submitit does after `sbatch` has answered, for a job whose orchestrator did not live to do it.
+
+    The job waits for a minute for this file.
+    """
+    for pickle in folder.glob("*.pkl"):
+        if not pickle.stem.endswith(("_submitted", "_result")):
+            pickle.rename(JobPaths(folder, job_id=job_id).submitted_pickle)
 
 
 def submit_attempts(

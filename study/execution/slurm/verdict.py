@@ -23,20 +23,19 @@ _OUR_KINDS = {
 }
 
 
-def ending_of_job(record: JobRecord, log: Path, *, has_started: bool, is_trusted: bool = True) -> Ending:
+def ending_of_job(record: JobRecord, log: Path, *, has_started: bool) -> Ending:
     """Why an attempt ended together with its job.
 
     Args:
         record: what SLURM says about the job.
         log: folder with the job's logs, or one log.
         has_started: whether our code got to run.
-        is_trusted: whether SLURM knows the job's end; else only the logs speak.
     """
     said = f"SLURM says {record.raw} of job {record.job_id}" if record.raw else f"job {record.job_id} is gone"
     if record.exit_code or record.signal:
         said += f" (exit code {record.exit_code}:{record.signal or 0})"
     tail = log_tail(log)
-    kind = _OUR_KINDS.get(record.state) if is_trusted else None
+    kind = _OUR_KINDS.get(record.state)
     if kind is None and _OUT_OF_MEMORY.search(tail):
         kind = EndKind.HOST_MEMORY
     if kind is None and record.state is JobState.CANCELLED:

@@ -13,7 +13,7 @@ from pathlib import Path
 from study.execution.base import intender_lives
 from study.execution.slurm.base import SlurmExecutor, SlurmSettings, key_of
 from study.execution.slurm.state import JobRecord, JobState, find_by_name
-from study.execution.slurm.submission import cancel, submit_worker
+from study.execution.slurm.submission import cancel, complete_submission, submit_worker
 from study.execution.slurm.verdict import ending_of_job, ending_of_process
 from study.execution.slurm.worker import Worker
 from study.journal.endings import Ending, EndKind
@@ -274,6 +274,7 @@ class WorkerExecutor(SlurmExecutor):
         by_name = {name: job_id for job_id, name in names.items()}
         for worker in orphans:
             if worker.name in by_name:
+                complete_submission(worker.paths.log, by_name[worker.name])
                 worker.acknowledge(by_name[worker.name])
                 self._watch.watch(by_name[worker.name])
             elif time.time() - worker.intent_t > _ORPHAN_S:
