@@ -49,6 +49,10 @@ class SlurmCommands:
         self._write("squeue", (), _NO_CONTROLLER, 1)
         self._write("scontrol", (), _NO_CONTROLLER, 1)
 
+    def says(self, program: str, *rows: str) -> None:
+        """The program prints these and exits with 0."""
+        self._write(program, rows)
+
     def fails(self, program: str, message: str) -> None:
         """The program exits with 1."""
         self._write(program, (), message, 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 
-from study.execution.base import Executor
+from study.execution.base import Executor, claimant_lives, intender_lives
 from study.execution.slurm.state import JobRecord, JobState, JobWatch
 from study.execution.slurm.submission import SubmissionError
 from study.journal.endings import Ending, EndKind
@@ -21,6 +22,12 @@ from study.plan.site import Resources, Slurm
 
 _AVOID_S = 1800.0
 _PAUSES_S = (1.0, 5.0, 30.0)  # after so many refusals in a row
+# The controller is away or busy, or jobs of others fill a limit.
+_PASSING = re.compile(
+    r"unable to contact|connect failure|connection refused|socket timed out|timed out|temporar|transport|zero bytes"
+    r"|try again|submit limit|MaxSubmit|MaxJobCount|QOSMax|AssocMax",
+    re.IGNORECASE,
+)
 
 Key = tuple[str, int]
 
@@ -51,14 +58,14 @@ class Refusals:
     """Submissions that SLURM refused, lately and in a row."""
 
     count: int = 0
-    message: str = ""
+    pauses: int = 0
     until: float = 0.0
 
-    def add(self, message: str) -> None:
-        """Wait longer and longer."""
-        self.message = message
-        self.until = time.monotonic() + _PAUSES_S[min(self.count, len(_PAUSES_S) - 1)]
-        self.count += 1
+    def add(self, *, is_passing: bool) -> None:
+        """Wait longer and longer; what passes by itself does not count."""
+        self.until = time.monotonic() + _PAUSES_S[min(self.pauses, len(_PAUSES_S) - 1)]
+        self.pauses += 1
+        self.count += not is_passing
 
     @property
     def may_try(self) -> bool:
@@ -115,6 +122,18 @@ class SlurmExecutor(Executor):
         job_id = (attempt.job.get("job") or {}).get("job_id")
         return job_id is not None and self._watch.state(job_id).state is JobState.PAUSED
 
+    def _is_alive_elsewhere(self, attempt: AttemptState) -> bool:
+        """Whether an attempt lives that no job has got: it waits here, or runs outside of SLURM."""
+        if attempt.claim is not None:
+            return claimant_lives(attempt)
+        return key_of(dict(attempt.job)) in self._backlog or intender_lives(attempt)
+
+    def _ending_elsewhere(self, attempt: AttemptState) -> Ending:
+        if attempt.claim is not None:
+            return super().ending(attempt) or Ending(EndKind.LOST, "nobody says why")
+        given_up = self._given_up.get(key_of(dict(attempt.job)))
+        return given_up or Ending(EndKind.NOT_STARTED, "its orchestrator ended before SLURM got it")
+
     def _resources(self, phase: str) -> Resources:
         return self._settings.site.phases.get(phase, self._settings.site.resources)
 
@@ -131,9 +150,11 @@ class SlurmExecutor(Executor):
         try:
             submit(self._exclude())
         except SubmissionError as error:
-            self._refusals.add(str(error))
+            is_passing = bool(_PASSING.search(str(error)))
+            self._refusals.add(is_passing=is_passing)
             self._bad_nodes.clear()  # perhaps nothing is left beside them
-            self._news.lines.append(f"SLURM refused a job: {error}")
+            will_try = "; trying again until it takes it" if is_passing else ""
+            self._news.lines.append(f"SLURM refused a job: {error}{will_try}")
             if self._refusals.is_hopeless:
                 self._give_up_backlog(Ending(EndKind.LAUNCH_FAILED, f"SLURM refuses jobs: {error}"))
             return False

@@ -44,6 +44,12 @@ def ask(*command: str, timeout_s: float = 30.0, answers: Sequence[str] = ()) -> 
     return result.stdout
 
 
+def cancel(job_ids: Sequence[str]) -> None:
+    """Cancel jobs; those that are over already are no error."""
+    if job_ids:
+        ask("scancel", *job_ids, answers=["Invalid job id"])
+
+
 def _silent(program: str, reason: str) -> None:
     if reason not in _complaints[program]:
         _complaints[program].add(reason)

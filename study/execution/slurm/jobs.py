@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from study.execution.base import intender_lives
 from study.execution.slurm.base import SlurmExecutor, SlurmSettings, key_of
+from study.execution.slurm.commands import cancel
 from study.execution.slurm.state import JobRecord, JobState, find_by_name
-from study.execution.slurm.submission import cancel, submit_attempts
+from study.execution.slurm.submission import submit_attempts
 from study.execution.slurm.verdict import ending_of_job
 from study.journal.endings import Ending, EndKind
 from study.journal.files import read_json, write_json
@@ -30,8 +30,8 @@ class JobExecutor(SlurmExecutor):
 
     @property
     def capacity(self) -> int:
-        """As many in SLURM's queue as run, so that a job that ends is followed at once."""
-        return min(2 * self.slots, self._settings.max_jobs)
+        """As many jobs as may run at once; SLURM starts whatever it can."""
+        return min(self.slots, self._settings.max_jobs)
 
     def poll(self) -> list[str]:
         """Ask SLURM when it is time, and submit what waits."""
@@ -57,15 +57,14 @@ class JobExecutor(SlurmExecutor):
         """Whether the attempt waits, or its job is not over."""
         job_id = self._job_of(attempt)
         if job_id is None:
-            return key_of(dict(attempt.job)) in self._backlog or intender_lives(attempt)
+            return self._is_alive_elsewhere(attempt)
         return not attempt.status.is_over and job_id not in self._over
 
     def ending(self, attempt: AttemptState) -> Ending | None:
         """Why an attempt ended, from the end of its job."""
         job_id = self._job_of(attempt)
         if job_id is None:
-            given_up = self._given_up.get(key_of(dict(attempt.job)))
-            return given_up or Ending(EndKind.NOT_STARTED, "its orchestrator ended before it was submitted")
+            return self._ending_elsewhere(attempt)
         record = self._over.get(job_id)
         if record is None:
             return None

@@ -79,12 +79,6 @@ def submit_attempts(
         return [str(job.job_id) for job in executor.map_array(execute, [str(attempt) for attempt in attempts])]
 
 
-def cancel(job_ids: Sequence[str]) -> None:
-    """Cancel jobs; those that are over already are no error."""
-    if job_ids:
-        subprocess.run(["scancel", *job_ids], capture_output=True, timeout=60, check=False)
-
-
 def _executor(
     folder: Path, name: str, resources: Resources, slurm: Slurm, code: Path, exclude: Sequence[str]
 ) -> submitit.SlurmExecutor:

@@ -11,8 +11,10 @@ from typing import Any
 from study.execution.slurm.state import JobRecord, JobState
 from study.journal.files import create_once, read_json, read_json_or_none, write_json
 from study.journal.process import this_process
-from study.paths import AttemptPaths, WorkerPaths
-from study.worker.allocation import Leaving
+from study.paths import AttemptPaths, StudyPaths, WorkerPaths
+from study.plan.identity import digest
+from study.plan.site import Resources
+from study.worker.allocation import Allotment, Leaving
 
 _SILENT_S = 30.0  # six beats
 
@@ -45,8 +47,8 @@ class Worker:
         over = job["over"]
         self.record = JobRecord(**{**over, "state": JobState(over["state"])}) if over else None
         self._num_assigned = 0
-        self._endings: dict[int, Mapping[str, Any]] = {}
-        while (order := read_json_or_none(paths.assigned(self._num_assigned + 1))) is not None:
+        self._endings: dict[int, Mapping[str, Any] | None] = {}
+        while self.record is None and (order := read_json_or_none(paths.assigned(self._num_assigned + 1))) is not None:
             self._num_assigned += 1
             self.orders[self._num_assigned] = AttemptPaths(Path(order["attempt"]))
         self.look()
@@ -82,6 +84,8 @@ class Worker:
 
     def ending(self, number: int) -> Mapping[str, Any] | None:
         """How the process of an order ended, or None."""
+        if number not in self._endings and self.record is not None:  # an old worker, whose mailbox was not read
+            self._endings[number] = read_json_or_none(self.paths.ended(number))
         return self._endings.get(number)
 
     def has_taken(self, number: int) -> bool:
@@ -114,3 +118,33 @@ class Worker:
                 del self.orders[number]
                 return True
         return False
+
+
+def open_mailbox(study: StudyPaths, prefix: str, pool: str, allotment: Allotment) -> WorkerPaths:
+    """Make the mailbox of a new worker, with the intent to submit it.
+
+    Args:
+        study: whose worker it is.
+        prefix: of its job's name.
+        pool: which resources it will have.
+        allotment: what it is to do.
+    """
+    names = [paths.root.name for paths in study.existing_workers()]
+    paths = WorkerPaths(study.workers / f"w{int(names[-1][1:]) + 1 if names else 1:04d}")
+    paths.make_folders()
+    intent = {
+        "name": f"{prefix}{paths.root.name}", "pool": pool, "intent_t": time.time(), "orchestrator": this_process(),
+        "allotment": asdict(allotment), "job_id": None, "over": None,
+    }  # fmt: skip
+    write_json(paths.job, intent)
+    return paths
+
+
+def pool_of(resources: Resources) -> str:
+    """Name of the workers with these resources."""
+    return digest(asdict(resources))[:8]
+
+
+def never_submitted(name: str) -> JobRecord:
+    """The record of a job that does not exist."""
+    return JobRecord(job_id=name, state=JobState.MISSING, is_over=True)

@@ -6,27 +6,26 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from study.execution.base import intender_lives
 from study.execution.slurm.base import SlurmExecutor, SlurmSettings, key_of
+from study.execution.slurm.commands import cancel
 from study.execution.slurm.state import JobRecord, JobState, find_by_name
-from study.execution.slurm.submission import cancel, complete_submission, submit_worker
+from study.execution.slurm.submission import complete_submission, submit_worker
 from study.execution.slurm.verdict import ending_of_job, ending_of_process
-from study.execution.slurm.worker import Worker
+from study.execution.slurm.worker import Worker, never_submitted, open_mailbox, pool_of
 from study.journal.endings import Ending, EndKind
-from study.journal.files import read_json, write_json
-from study.journal.process import this_process
+from study.journal.files import read_json
 from study.journal.replay import AttemptState, AttemptStatus
 from study.paths import AttemptPaths, WorkerPaths
-from study.plan.identity import digest
 from study.plan.site import Resources
 from study.worker.allocation import Allotment, Leaving
 
 _ORPHAN_S = 60.0  # a submission that its orchestrator did not survive has arrived by then, or never will
 _CERTAIN_AFTER_POLLS = 3
+_OBEYS_WITHIN_S = 60.0
 _LAUNCHES_BEFORE_GIVING_UP = 3
 
 
@@ -45,6 +44,7 @@ class WorkerExecutor(SlurmExecutor):
         self._workers: dict[Path, Worker] = {}
         self._foreign: dict[Path, Worker] = {}  # of other studies, which train bases that this one waits for
         self._left_at: dict[Path, float] = {}
+        self._killed: dict[Path, tuple[Worker, int, float]] = {}
         self._num_failed_launches = 0
         for paths in settings.study.existing_workers():
             if paths.job.exists():
@@ -67,6 +67,7 @@ class WorkerExecutor(SlurmExecutor):
         for worker in self._foreign.values():
             if worker.job_id is not None and self._watch.state(worker.job_id).is_over:
                 worker.record = self._watch.state(worker.job_id)
+        self._check_killed()
         self._give_out()
         self._take_back()
         self._grow()
@@ -76,7 +77,7 @@ class WorkerExecutor(SlurmExecutor):
         """Whether the attempt waits, or its process may run."""
         worker, number = self._bound(attempt)
         if worker is None:
-            return key_of(dict(attempt.job)) in self._backlog or intender_lives(attempt)
+            return self._is_alive_elsewhere(attempt)
         if worker.ending(number) is not None or worker.record is not None:
             return False
         return attempt.claim is not None or worker.leaving is None or worker.has_taken(number)
@@ -85,8 +86,7 @@ class WorkerExecutor(SlurmExecutor):
         """Why an attempt ended: from its worker's answer, else from its job's end."""
         worker, number = self._bound(attempt)
         if worker is None:
-            given_up = self._given_up.get(key_of(dict(attempt.job)))
-            return given_up or Ending(EndKind.NOT_STARTED, "its orchestrator ended before a worker got it")
+            return self._ending_elsewhere(attempt)
         if attempt.status is AttemptStatus.INTENDED and worker.has_started and worker.leaving is not None:
             return Ending(EndKind.NOT_STARTED, f"its worker left: {worker.leaving}", worker.node)
         if worker.leaving is not None and worker.leaving.interrupts:
@@ -113,6 +113,7 @@ class WorkerExecutor(SlurmExecutor):
         worker, number = self._bound(attempt)
         if worker is not None:
             worker.paths.kill(number).touch()
+            self._killed[worker.paths.kill(number)] = (worker, number, time.monotonic())
 
     def cancel(self) -> None:
         """Cancel all jobs."""
@@ -191,11 +192,20 @@ class WorkerExecutor(SlurmExecutor):
         order = worker.paths.assigned(int(attempt.job["job"]["number"]))
         return (AttemptPaths(Path(read_json(order)["attempt"])).stderr, worker.paths.log)
 
+    def _check_killed(self) -> None:
+        """Cancel the job of a worker that does not obey: the whole node hangs."""
+        for path, (worker, number, since) in list(self._killed.items()):
+            if worker.ending(number) is not None or worker.record is not None:
+                del self._killed[path]
+            elif time.monotonic() - since > _OBEYS_WITHIN_S and worker.job_id is not None:
+                cancel([worker.job_id])
+                del self._killed[path]
+
     def _give_out(self) -> None:
         """Idle workers first; then one order ahead of what runs."""
         runs_per_job = self._settings.site.runs_per_job
         for key, attempt in list(self._backlog.items()):
-            pool = _pool_of(self._resources_of(attempt))
+            pool = pool_of(self._resources_of(attempt))
             takers = [w for w in self._living() if w.takes and w.pool == pool and len(w.orders) <= runs_per_job]
             if not takers:
                 continue
@@ -221,7 +231,7 @@ class WorkerExecutor(SlurmExecutor):
         limit = min(math.ceil(self.slots / per_job), self._settings.max_jobs)
         for resources, num_waiting in waiting.items():
             staying = [worker for worker in self._living() if worker.leaving is None]
-            here = [worker for worker in staying if worker.pool == _pool_of(resources)]
+            here = [worker for worker in staying if worker.pool == pool_of(resources)]
             wanted = math.ceil((num_waiting + sum(len(worker.orders) for worker in here)) / per_job)
             if wanted > len(here) and len(staying) >= limit:
                 self._dismiss(worker for worker in staying if worker not in here)
@@ -231,7 +241,7 @@ class WorkerExecutor(SlurmExecutor):
 
     def _dismiss(self, others: Iterable[Worker]) -> None:
         """Let idle workers of other phases make room."""
-        pools = {_pool_of(self._resources_of(attempt)) for attempt in self._backlog.values()}
+        pools = {pool_of(self._resources_of(attempt)) for attempt in self._backlog.values()}
         for worker in others:
             if not worker.orders and worker.pool not in pools:
                 worker.paths.stop.touch()
@@ -241,26 +251,17 @@ class WorkerExecutor(SlurmExecutor):
 
     def _launch(self, resources: Resources, exclude: list[str]) -> None:
         """Record the intent, submit, acknowledge."""
-        settings = self._settings
-        names = [paths.root.name for paths in settings.study.existing_workers()]
-        number = int(names[-1][1:]) + 1 if names else 1
-        paths = WorkerPaths(settings.study.workers / f"w{number:04d}")
-        paths.make_folders()
-        site = settings.site
-        allotment = Allotment(
-            runs_at_once=site.runs_per_job, idle_s=site.idle_s, time_limit_s=resources.time_min * 60,
-            warning_s=site.warning_s, preload=self._allotment.preload, entry=self._allotment.entry,
+        settings, site = self._settings, self._settings.site
+        allotment = replace(
+            self._allotment, runs_at_once=site.runs_per_job, idle_s=site.idle_s,
+            time_limit_s=resources.time_min * 60, warning_s=site.warning_s,
         )  # fmt: skip
-        intent = {
-            "name": f"{self._prefix}{paths.root.name}", "pool": _pool_of(resources), "intent_t": time.time(),
-            "orchestrator": this_process(), "allotment": asdict(allotment), "job_id": None, "over": None,
-        }  # fmt: skip
-        write_json(paths.job, intent)
+        paths = open_mailbox(settings.study, self._prefix, pool_of(resources), allotment)
         worker = self._workers[paths.root] = self._meet(paths)
         try:
             job_id = submit_worker(paths.log, paths.root, worker.name, resources, site, settings.code, exclude)
         except Exception:
-            worker.close(_never_submitted(worker.name))
+            worker.close(never_submitted(worker.name))
             raise
         worker.acknowledge(job_id)
         self._watch.watch(job_id)
@@ -279,12 +280,4 @@ class WorkerExecutor(SlurmExecutor):
                 self._watch.watch(by_name[worker.name])
             elif time.time() - worker.intent_t > _ORPHAN_S:
                 worker.paths.stop.touch()
-                worker.close(_never_submitted(worker.name))
-
-
-def _pool_of(resources: Resources) -> str:
-    return digest(asdict(resources))[:8]
-
-
-def _never_submitted(name: str) -> JobRecord:
-    return JobRecord(job_id=name, state=JobState.MISSING, raw="")
+                worker.close(never_submitted(worker.name))
