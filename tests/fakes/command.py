@@ -78,11 +78,15 @@ class Sweep:
         names = [o.removeprefix("study=") for o in self.overrides if o.startswith("study=")]
         return self.home.study(names[0] if names else "tiny")
 
-    def start(self, *options: str) -> Command:
-        """Start `run_sweep.py` in the background."""
+    def arguments(self) -> list[str | Path]:
+        """What the command line holds after `run_sweep.py`; writes the sweep file."""
         file = self.folder / "tiny.yaml"
         file.write_text(self.text, encoding="utf-8")
-        return self._start([_ROOT / "study" / "run_sweep.py", file, *self.overrides, *self.options, *options])
+        return [file, *self.overrides, *self.options]
+
+    def start(self, *options: str) -> Command:
+        """Start `run_sweep.py` in the background."""
+        return self._start([_ROOT / "study" / "run_sweep.py", *self.arguments(), *options])
 
     def manage(self, command: str, *options: str) -> Command:
         """Run `python -m study` to its end."""
@@ -90,15 +94,19 @@ class Sweep:
         done.wait()
         return done
 
-    def _start(self, arguments: Sequence[str | Path]) -> Command:
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command of this sweep is told."""
+        return {
             "PYTHONPATH": str(_ROOT),
             "MLFLOW_TRACKING_URI": self.store,
             "STUDY_DATA": str(data_folder()),
             "STUDY_HOME": str(self.home_root),
         }
+
+    def _start(self, arguments: Sequence[str | Path]) -> Command:
         self._commands.append(
-            Command(arguments, self.folder / f"{self.study.root.name}-{len(self._commands)}.txt", environment)
+            Command(arguments, self.folder / f"{self.study.root.name}-{len(self._commands)}.txt", self.environment)
         )
         return self._commands[-1]
 

@@ -156,7 +156,7 @@ class SlurmCluster:
 
         _wait(is_healthy, "idle nodes", self._log_tails)
 
-    def run(self, *command: str, check: bool = True) -> str:
+    def run(self, *command: str | Path, check: bool = True) -> str:
         """The output of one of SLURM's commands."""
         environment = {**os.environ, **self.environment}
         result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.fakes.command import Command, Sweep, pid_of
 from tests.fakes.slurm_cluster import SlurmCluster
 from tests.fakes.tiny_study import is_running, wait_for, weights_of
 
+ROOT = Path(__file__).parents[2]
 MakeSweep = Callable[..., Sweep]
 Undisturbed = tuple[Sweep, Command]
 UNTUNED = ("tune=none", "arms.uniformity={criterion: uniformity, strength: 0.2}")
@@ -241,6 +243,29 @@ def test_time_limits_are_lived_with_as_long_as_there_is_progress(
     here = Sweep(tmp_path, tmp_path / "here", store, ("confirm.base_seeds=[1]", *overrides))
     finish(here.start())
     assert [weights_of(run) for run in study.runs()] == [weights_of(run) for run in here.runs()]
+
+
+@pytest.mark.slurm_slow
+def test_the_orchestrator_is_a_job_itself(
+    cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It puts itself back into the queue when its time is nearly up, and goes on two minutes later."""
+    study = sweep()
+    monkeypatch.chdir(ROOT)
+    for name, value in study.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STUDY_PYTHON", sys.executable)
+    log = tmp_path / "orchestrator.log"
+    job_id = cluster.run(
+        "sbatch", "--parsable", "--time=30", f"--output={log}", "slurm/orchestrator.sbatch", *study.arguments()
+    )  # fmt: skip
+    study.wait_until_training()
+    cluster.run("scancel", "--signal=USR1", "--batch", job_id)
+    wait_for(lambda: cluster.jobs()[job_id][1] == "PENDING", "its requeueing", 20)
+    wait_for(study.study.finished.exists, "its second life", 240)
+    check_complete(study, undisturbed)
+    wait_for(lambda: not cluster.jobs(), "the end of all jobs", 20)
+    assert "The lease was left by" in log.read_text()
 
 
 def test_out_of_memory(cluster: SlurmCluster, sweep: MakeSweep) -> None:
