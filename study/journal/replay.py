@@ -154,8 +154,8 @@ def settled_steps(
     """Training steps in order, without those that a later attempt did again.
 
     Steps after an attempt's last checkpoint are provisional until its training is complete, because a later attempt
-    that resumes below them replaces them; they are left out unless `include_provisional`. Where a later attempt resumed
-    from is a checkpoint too: a writer may be killed between a checkpoint and the event that speaks of it.
+    that resumes below them replaces them; they are left out unless `include_provisional`. A step from which a later
+    attempt resumed has a checkpoint: its writer may have been killed before the event that speaks of it.
     """
     resumptions: dict[int, int] = {}
     for attempt in attempts:
