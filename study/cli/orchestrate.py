@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED
-from study.errors import HomeError
+from study.errors import HomeError, LeaseHeldError
 from study.execution.base import Executor
 from study.execution.inline import InlineExecutor
 from study.execution.local import LocalExecutor
@@ -57,41 +57,65 @@ def orchestrate(
     _make_folder(study, home)
     lease = Lease.acquire(study.lease, take_over=args.take_over)
     try:
-        if lease.replaced:
-            console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
-        _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
-        settings = Settings(locate_data(plan, home), site.checkpoint_every_s)
-        executor = _executor(study, site, args.slots or site.slots)
-        console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
-        with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
-            board.say("Starting workers and timing a few training steps")
-            board.expect(forecast(plan))
-            orchestrator = Orchestrator(plan, home, executor, lease, settings, board.show)
-            try:
-                progress = orchestrator.run()
-                was_stopped = study.stop.exists()
-            except KeyboardInterrupt:
-                board.say("Stopping: what runs saves a checkpoint and leaves (Ctrl-C again: leave it running)")
-                progress, was_stopped = orchestrator.stop(), True
-            finally:
-                executor.close()
-            if not was_stopped:
-                board.say("Writing tables and figures")
-                summary = _summary(home, plan.study)
-                if not progress.failures():
-                    write_json(study.finished, {**origin, "summary": summary, "t": time.time()})
-                board.say("Publishing to MLflow")
-                has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
-        if was_stopped:
-            return _interrupted(progress)
-        print(summary)
-        if not has_arrived:
-            command = shlex.join(["python", "-m", "study", "publish", plan.study, "--home", str(home.root)])
-            print(f"MLflow ({store_uri(home)}) has not received everything; when it works again: {command}")
-        return _complain_of_failures(progress, study)
-    finally:
-        study.stop.unlink(missing_ok=True)
-        lease.release()
+        with lease.kept():
+            code = _orchestrate(plan, origin, home, site, console, args, lease)
+    except LeaseHeldError:
+        raise  # what there is belongs to a successor: nothing may be closed or removed
+    except BaseException:
+        _give_back(study, lease)
+        raise
+    _give_back(study, lease)
+    return code
+
+
+def _give_back(study: StudyPaths, lease: Lease) -> None:
+    study.stop.unlink(missing_ok=True)
+    lease.release()
+
+
+def _orchestrate(
+    plan: Plan, origin: Mapping[str, Any], home: HomePaths, site: Site, console: Console, args: argparse.Namespace,
+    lease: Lease,
+) -> int:  # fmt: skip
+    study = home.study(plan.study)
+    if lease.replaced:
+        console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
+    _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
+    settings = Settings(locate_data(plan, home), site.checkpoint_every_s)
+    executor = _executor(study, site, args.slots or site.slots)
+    console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
+    with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
+        board.say("Starting workers and timing a few training steps")
+        board.expect(forecast(plan))
+        orchestrator = Orchestrator(plan, home, executor, lease, settings, board.show)
+        try:
+            progress = orchestrator.run()
+            was_stopped = study.stop.exists()
+        except LeaseHeldError:
+            raise
+        except KeyboardInterrupt:
+            board.say("Stopping: what runs saves a checkpoint and leaves (Ctrl-C again: leave it running)")
+            progress, was_stopped = orchestrator.stop(), True
+            executor.close()
+        except BaseException:
+            executor.close()
+            raise
+        else:
+            executor.close()
+        if not was_stopped:
+            board.say("Writing tables and figures")
+            summary = _summary(home, plan.study)
+            if not progress.failures():
+                write_json(study.finished, {**origin, "summary": summary, "t": time.time()})
+            board.say("Publishing to MLflow")
+            has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
+    if was_stopped:
+        return _interrupted(progress)
+    print(summary)
+    if not has_arrived:
+        command = shlex.join(["python", "-m", "study", "publish", plan.study, "--home", str(home.root)])
+        print(f"MLflow ({store_uri(home)}) has not received everything; when it works again: {command}")
+    return _complain_of_failures(progress, study)
 
 
 def _executor(study: StudyPaths, site: Site, slots: int | None) -> Executor:

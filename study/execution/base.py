@@ -14,6 +14,8 @@ from study.journal.replay import AttemptState, AttemptStatus
 from study.paths import AttemptPaths
 
 _START_PATIENCE_S = 60.0  # a fork server that has just been started takes seconds
+_ELSEWHERE_PATIENCE_S = 600.0  # whether an orchestrator of another host lives cannot be seen; its jobs may queue
+_QUIET_S = 120.0  # an attempt on another host that has been quiet for longer is given up
 
 
 class Executor(ABC):
@@ -65,18 +67,25 @@ class Executor(ABC):
 
     def ending(self, attempt: AttemptState) -> Ending | None:
         """How an attempt ended that is not alive, or was told to stop; None: not known yet, ask again."""
+        if seems_alive(attempt):
+            return None  # it was read anew since somebody asked
         if attempt.status is AttemptStatus.STOPPED:
             return Ending(EndKind.STOPPED, f"asked by {(attempt.last_event or {}).get('reason')}")
         return Ending(EndKind.LOST, "its process ended without a last word")
 
 
 def intender_lives(attempt: AttemptState) -> bool:
-    """Whether another orchestrator of this host, still running, is about to start an attempt that nobody has claimed.
+    """Whether another orchestrator is about to start an attempt that nobody has claimed.
 
-    It happens to bases, which studies of a home share.
+    It happens to bases, which studies of a home share. On this host its process tells, and a job of SLURM may wait
+    for as long as that lives; on another host it is believed for some minutes.
     """
-    is_recent = time.time() - float(attempt.job.get("intent_t", 0)) < _START_PATIENCE_S
-    return attempt.status is AttemptStatus.INTENDED and is_recent and belongs_to_another(attempt)
+    if attempt.status is not AttemptStatus.INTENDED:
+        return False
+    age_s = time.time() - float(attempt.job.get("intent_t", 0))
+    if process.is_on_this_host(attempt.job.get("orchestrator", {})):
+        return belongs_to_another(attempt) and (age_s < _START_PATIENCE_S or attempt.job.get("executor") == "slurm")
+    return age_s < _ELSEWHERE_PATIENCE_S
 
 
 def belongs_to_another(attempt: AttemptState) -> bool:
@@ -94,7 +103,8 @@ def claimant_lives(attempt: AttemptState) -> bool:
 
 
 def seems_alive(attempt: AttemptState) -> bool:
-    """What can be said without an executor: on this host its process tells, elsewhere that nobody has seen its end."""
-    if attempt.claim is None or process.is_on_this_host(attempt.claim):
+    """Whether a claimed attempt lives: on this host its process tells, elsewhere its journal has to have news."""
+    if attempt.claim is None or attempt.status is AttemptStatus.REVOKED or process.is_on_this_host(attempt.claim):
         return claimant_lives(attempt)
-    return not attempt.is_over
+    newest = float((attempt.last_event or attempt.job).get("t", attempt.job.get("intent_t", 0)))
+    return not attempt.is_over and time.time() - newest < _QUIET_S

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from study.execution.base import Executor, claimant_lives, intender_lives
+from study.execution.base import Executor, claimant_lives, intender_lives, seems_alive
 from study.journal.replay import AttemptState
 from study.paths import AttemptPaths
 from study.worker.process import begin
@@ -64,7 +64,7 @@ class LocalExecutor(Executor):
     def is_alive(self, attempt: AttemptState) -> bool:
         """Whether the process lives: the one that claimed the attempt, or one just started that has not yet."""
         if attempt.claim is not None:
-            return claimant_lives(attempt)
+            return seems_alive(attempt)
         process, _ = self._processes.get((str(attempt.job.get("run_id")), attempt.number), (None, None))
         return (process is not None and process.is_alive()) or intender_lives(attempt)
 
@@ -84,7 +84,7 @@ class LocalExecutor(Executor):
         self._processes.clear()
 
     def _send(self, number: signal.Signals, attempt: AttemptState) -> None:
-        if attempt.claim is not None and self.is_alive(attempt):
+        if attempt.claim is not None and claimant_lives(attempt):
             with suppress(ProcessLookupError):  # it has just ended
                 os.kill(int(attempt.claim["pid"]), number)
 

@@ -117,7 +117,7 @@ def write_verdict(attempt: AttemptPaths, ending: Ending) -> None:
 
 def submit(
     home: HomePaths, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest],
-    executor: Executor, *, data_folder: Path, checkpoint_every_s: float,
+    executor: Executor, *, study: str, data_folder: Path, checkpoint_every_s: float,
 ) -> None:  # fmt: skip
     """Start the next attempt at a run.
 
@@ -139,6 +139,7 @@ def submit(
         "attempt": attempt.number,
         "intent_t": time.time(),
         "orchestrator": this_process(),
+        "study": study,
         "executor": executor.name,
         "phase": spec.labels["phase"],
         "commit": commit(),

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from study.errors import LeaseHeldError
@@ -30,6 +31,7 @@ class Lease:
         self._path = path
         self._token = token
         self._beaten = time.monotonic()
+        self._lost: LeaseHeldError | None = None
         self.replaced = replaced
 
     @classmethod
@@ -58,14 +60,38 @@ class Lease:
         Raises:
             LeaseHeldError: another orchestrator has taken it over.
         """
-        if time.monotonic() - self._beaten < BEAT_EVERY_S:
-            return
-        self._beaten = time.monotonic()
+        if self._lost is None and time.monotonic() - self._beaten >= BEAT_EVERY_S:
+            self._beaten = time.monotonic()
+            self._renew()
+        if self._lost is not None:
+            raise self._lost
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew it from a thread meanwhile: what an orchestrator does may take longer than a lease lasts."""
+        over = Event()
+
+        def keep() -> None:
+            while self._lost is None and not over.wait(BEAT_EVERY_S / 2):
+                with suppress(OSError):  # a file system in trouble; the next beat may succeed
+                    self._renew()
+
+        thread = Thread(target=keep, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _renew(self) -> None:
         with _locked(self._path):
             holder = read_json_or_none(self._path)
             if holder is None or holder.get("token") != self._token:
-                raise LeaseHeldError(f"another orchestrator took this study over: {describe(holder or {})}")
-            write_json(self._path, {**holder, "beat": time.time()})
+                message = f"another orchestrator took this study over: {describe(holder or {})}"
+                self._lost = LeaseHeldError(message)
+            else:
+                write_json(self._path, {**holder, "beat": time.time()})
 
     def release(self) -> None:
         """Give the lease back, if it is still ours."""

@@ -150,7 +150,8 @@ class Orchestrator:
                 phase = Phase(spec.labels["phase"])
                 actions.submit(
                     self._home, self._paths(spec, phase), spec, evaluations, self._executor,
-                    data_folder=self._settings.data_folder, checkpoint_every_s=self._settings.checkpoint_every_s,
+                    study=self._plan.study, data_folder=self._settings.data_folder,
+                    checkpoint_every_s=self._settings.checkpoint_every_s,
                 )  # fmt: skip
             case Ask(arm):
                 self._searches[arm].ask()

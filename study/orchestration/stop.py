@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 
+from study.errors import UserError
 from study.execution.base import belongs_to_another, claimant_lives, seems_alive
-from study.journal.files import read_json, write_text
-from study.journal.replay import replay_attempt
+from study.journal.files import read_json, read_json_or_none, write_text
+from study.journal.replay import AttemptStatus, replay_attempt
+from study.orchestration.actions import revoke
 from study.orchestration.lease import describe, holder_of
-from study.paths import HomePaths, StudyPaths
+from study.paths import HomePaths, RunPaths, StudyPaths
 from study.plan.expand import base_spec
 from study.plan.model import Plan
 
@@ -31,38 +34,54 @@ def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
         if now:
             return f"Asked the orchestrator ({describe(holder)}) to cancel its runs and leave; checkpoints stay."
         return f"Asked the orchestrator ({describe(holder)}) to stop; its runs save a checkpoint and leave."
-    stopped = 0
     plan = Plan.from_json(read_json(study.plan))
     bases = [home.base(base_spec(plan, seed).run_id) for seed in plan.base_seeds]
-    for run in (*bases, *study.existing_runs()):
+    runs, stopped = [*bases, *study.existing_runs()], 0
+    for run in runs:
         attempts = run.existing_attempts()
         last = replay_attempt(attempts[-1]) if attempts else None
-        if last is None or not seems_alive(last) or belongs_to_another(last):
+        if last is None or last.is_over or belongs_to_another(last) or last.job.get("study", name) != name:
             continue
-        stopped += 1
-        if not now:
+        if last.status is AttemptStatus.INTENDED:
+            revoke(attempts[-1])
+        elif not now and seems_alive(last):
             run.stop.touch()
+            stopped += 1
         elif claimant_lives(last) and last.claim is not None:
             with suppress(ProcessLookupError):
                 os.kill(int(last.claim["pid"]), signal.SIGKILL)
-    jobs = _jobs_of(study) if now else []
-    if jobs:
+            stopped += 1
+    waiting, running = _jobs_of(study, runs)
+    doomed = [*waiting, *running] if now else waiting
+    if doomed:
         from study.execution.slurm.commands import cancel
 
-        cancel(jobs)
-        return f"Nobody orchestrates {name}; {len(jobs)} SLURM jobs were cancelled, checkpoints stay."
-    what = "killed, checkpoints stay" if now else "asked to stop"
-    return f"Nobody orchestrates {name}; {stopped or 'no'} surviving runs were {what}."
+        if not cancel(doomed):
+            raise UserError(f"SLURM did not cancel {len(doomed)} jobs; try again: scancel {' '.join(doomed)}")
+    what = "killed; their checkpoints stay" if now else "asked to stop"
+    cancelled = f" {len(doomed)} SLURM jobs were cancelled." if doomed else ""
+    return f"Nobody orchestrates {name}; {stopped or 'no'} surviving runs were {what}.{cancelled}"
 
 
-def _jobs_of(study: StudyPaths) -> list[str]:
-    """SLURM jobs of a study that are not known to be over."""
-    workers = [read_json(worker.job) for worker in study.existing_workers() if worker.job.exists()]
-    jobs = [worker["job_id"] for worker in workers if worker["job_id"] is not None and worker["over"] is None]
-    for run in study.existing_runs():
+def _jobs_of(study: StudyPaths, runs: Sequence[RunPaths]) -> tuple[list[str], list[str]]:
+    """SLURM jobs of a study that are not known to be over: those that have done nothing yet, and the others.
+
+    Workers are told to take nothing more.
+    """
+    waiting: list[str] = []
+    running: list[str] = []
+    for worker in study.existing_workers():
+        job = read_json_or_none(worker.job)
+        if job is None or job["over"] is not None:
+            continue
+        worker.stop.touch()
+        if job["job_id"] is not None:
+            (running if worker.started.exists() else waiting).append(job["job_id"])
+    for run in runs:
         for attempt in run.existing_attempts()[-1:]:
             state = replay_attempt(attempt)
-            job_id = (state.job.get("job") or {}).get("job_id")
-            if job_id is not None and not state.is_over:
-                jobs.append(job_id)
-    return list(dict.fromkeys(jobs))
+            binding = state.job.get("job") or {}
+            may_live = not state.is_over or state.status is AttemptStatus.REVOKED
+            if binding.get("batch") and binding["job_id"] and may_live and state.job.get("study") == study.root.name:
+                (waiting if state.started is None else running).append(binding["job_id"])
+    return waiting, running

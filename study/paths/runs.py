@@ -122,4 +122,8 @@ class RunPaths:
         """Attempts in the order they were made."""
         if not self.attempts.is_dir():
             return []
-        return [AttemptPaths(d) for d in sorted(self.attempts.iterdir()) if d.name.isdigit()]
+        return [AttemptPaths(d) for d in sorted(self.attempts.iterdir(), key=_number) if d.name.isdigit()]
+
+
+def _number(attempt: Path) -> int:
+    return int(attempt.name) if attempt.name.isdigit() else 0

@@ -114,8 +114,10 @@ class Allocation:
             importlib.import_module(self._allotment.preload)
         self._busy = time.monotonic()
         while self._leaving is None or self._children:
+            self._look()  # before reaping: the reason to leave is written before the ends that it causes
             has_news = self._reap()
-            self._look()
+            if has_news:
+                self._look()  # is there time for another?
             if self._leaving is None and len(self._children) < self._allotment.runs_at_once:
                 has_news = self._take() or has_news
             if not has_news:
@@ -148,7 +150,7 @@ class Allocation:
             child = self._children.pop(pid, None)
             if child is None:
                 continue
-            has_news, self._busy, self._next_look = True, time.monotonic(), 0.0  # is there time for another?
+            has_news, self._busy, self._next_look = True, time.monotonic(), 0.0
             self._longest_s = max(self._longest_s, self._busy - child.begun)
             ending = {"exit_code": os.waitstatus_to_exitcode(status), "max_rss_mb": usage.ru_maxrss / 1024}
             write_json(self._paths.ended(child.number), {**ending, "t": time.time()})

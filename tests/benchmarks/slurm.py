@@ -120,7 +120,7 @@ def _check_taken_back(executor: WorkerExecutor, attempt: AttemptPaths) -> None:
 
 def _is_over(executor: WorkerExecutor, attempt: AttemptPaths) -> bool:
     state = replay_attempt(attempt)
-    return not executor.is_alive(state) and (state.is_over or executor.ending(state) is not None)
+    return state.is_over or (not executor.is_alive(state) and executor.ending(state) is not None)
 
 
 def _replacement(folder: Path) -> float:

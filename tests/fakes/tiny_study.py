@@ -95,7 +95,7 @@ def submit(
     """Start the next attempt at a run as an orchestrator does; the runs of a test have no study."""
     run = home.run_of("tiny", spec.run_id, spec.labels["phase"])
     actions.submit(
-        home, run, spec, evaluations, executor,
+        home, run, spec, evaluations, executor, study="tiny",
         data_folder=folder or data_folder(), checkpoint_every_s=checkpoint_every_s,
     )  # fmt: skip
     return run.existing_attempts()[-1]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
-from study.execution.base import Executor, claimant_lives, intender_lives
-from study.execution.slurm.state import JobRecord, JobState, JobWatch
+from study.execution.base import Executor, intender_lives, seems_alive
+from study.execution.slurm.state import JobRecord, JobState, JobWatch, never_passes
 from study.execution.slurm.submission import SubmissionError
 from study.journal.endings import Ending, EndKind
 from study.journal.files import read_json
@@ -25,7 +27,7 @@ _PAUSES_S = (1.0, 5.0, 30.0)  # after so many refusals in a row
 # The controller is away or busy, or jobs of others fill a limit.
 _PASSING = re.compile(
     r"unable to contact|connect failure|connection refused|socket timed out|timed out|temporar|transport|zero bytes"
-    r"|try again|submit limit|MaxSubmit|MaxJobCount|QOSMax|AssocMax",
+    r"|try again|MaxSubmit|MaxJobCount|QOSMax|AssocMax",
     re.IGNORECASE,
 )
 
@@ -125,13 +127,17 @@ class SlurmExecutor(Executor):
     def _is_alive_elsewhere(self, attempt: AttemptState) -> bool:
         """Whether an attempt lives that no job has got: it waits here, or runs outside of SLURM."""
         if attempt.claim is not None:
-            return claimant_lives(attempt)
-        return key_of(dict(attempt.job)) in self._backlog or intender_lives(attempt)
+            return seems_alive(attempt)
+        return key_of(attempt.job) in self._backlog or (not self._is_ours(attempt) and intender_lives(attempt))
 
-    def _ending_elsewhere(self, attempt: AttemptState) -> Ending:
+    def _is_ours(self, attempt: AttemptState) -> bool:
+        """Whether an orchestrator of this study made it; bases may be made by those of others."""
+        return bool(attempt.job.get("study") == self._settings.study.root.name)
+
+    def _ending_elsewhere(self, attempt: AttemptState) -> Ending | None:
         if attempt.claim is not None:
-            return super().ending(attempt) or Ending(EndKind.LOST, "nobody says why")
-        given_up = self._given_up.get(key_of(dict(attempt.job)))
+            return super().ending(attempt)
+        given_up = self._given_up.get(key_of(attempt.job))
         return given_up or Ending(EndKind.NOT_STARTED, "its orchestrator ended before SLURM got it")
 
     def _resources(self, phase: str) -> Resources:
@@ -150,7 +156,8 @@ class SlurmExecutor(Executor):
         try:
             submit(self._exclude())
         except SubmissionError as error:
-            is_passing = bool(_PASSING.search(str(error)))
+            # A limit on submissions passes too, but SLURM names it together with limits that do not.
+            is_passing = not never_passes(str(error)) and (bool(_PASSING.search(str(error))) or self._has_jobs())
             self._refusals.add(is_passing=is_passing)
             self._bad_nodes.clear()  # perhaps nothing is left beside them
             will_try = "; trying again until it takes it" if is_passing else ""
@@ -160,6 +167,10 @@ class SlurmExecutor(Executor):
             return False
         self._refusals = Refusals()
         return True
+
+    @abstractmethod
+    def _has_jobs(self) -> bool:
+        """Whether jobs of this study are with SLURM."""
 
     def _give_up_backlog(self, ending: Ending) -> None:
         self._given_up.update(dict.fromkeys(self._backlog, ending))
@@ -180,9 +191,9 @@ class SlurmExecutor(Executor):
             )
 
 
-def key_of(job: dict[str, object]) -> Key:
-    """What identifies an attempt within a home."""
-    return str(job["run_id"]), int(str(job["attempt"]))
+def key_of(job: Mapping[str, Any]) -> Key:
+    """What identifies an attempt within a home; its orchestrator may have been killed before it wrote that down."""
+    return str(job.get("run_id")), int(job.get("attempt", 0))
 
 
 def num_jobs(runs: int, runs_per_job: int) -> int:

@@ -44,10 +44,9 @@ def ask(*command: str, timeout_s: float = 30.0, answers: Sequence[str] = ()) -> 
     return result.stdout
 
 
-def cancel(job_ids: Sequence[str]) -> None:
-    """Cancel jobs; those that are over already are no error."""
-    if job_ids:
-        ask("scancel", *job_ids, answers=["Invalid job id"])
+def cancel(job_ids: Sequence[str]) -> bool:
+    """Cancel jobs; those that are over already are no error. Says whether SLURM has obeyed."""
+    return not job_ids or ask("scancel", *job_ids, answers=["Invalid job id"]) is not None
 
 
 def _silent(program: str, reason: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from study.execution.slurm.base import SlurmExecutor, SlurmSettings, key_of
 from study.execution.slurm.commands import cancel
 from study.execution.slurm.state import JobRecord, JobState, find_by_name
-from study.execution.slurm.submission import submit_attempts
+from study.execution.slurm.submission import SubmissionError, submit_attempts
 from study.execution.slurm.verdict import ending_of_job
 from study.journal.endings import Ending, EndKind
 from study.journal.files import read_json, write_json
@@ -16,6 +18,7 @@ from study.journal.replay import AttemptState, AttemptStatus
 from study.paths import AttemptPaths
 from study.plan.site import Resources
 
+_ORPHAN_S = 60.0  # a submission that its orchestrator did not survive has arrived by then, or never will
 _UNCERTAIN = (JobState.COMPLETED, JobState.FAILED, JobState.UNKNOWN)
 
 
@@ -26,7 +29,10 @@ class JobExecutor(SlurmExecutor):
         super().__init__(settings)
         self._jobs: dict[str, Path] = {}  # id → folder of its logs, of jobs that are not over
         self._over: dict[str, JobRecord] = {}
-        self._found: dict[str, str] = {}  # batch → id of a submission that was not acknowledged
+        self._foreign: set[str] = set()  # of other studies, which train bases that this one waits for
+        self._buried: set[str] = set()  # names of submissions that were not acknowledged, and are cancelled
+        self._names: Mapping[str, str] | None = None
+        self._next_search = 0.0
 
     @property
     def capacity(self) -> int:
@@ -57,7 +63,7 @@ class JobExecutor(SlurmExecutor):
         """Whether the attempt waits, or its job is not over."""
         job_id = self._job_of(attempt)
         if job_id is None:
-            return self._is_alive_elsewhere(attempt)
+            return self._is_unheard_of(attempt) or self._is_alive_elsewhere(attempt)
         return not attempt.status.is_over and job_id not in self._over
 
     def ending(self, attempt: AttemptState) -> Ending | None:
@@ -70,13 +76,13 @@ class JobExecutor(SlurmExecutor):
             return None
         if attempt.status is AttemptStatus.STOPPED and record.state in _UNCERTAIN:
             return Ending(EndKind.PREEMPTED, f"job {job_id} was told to end", record.node)
-        folder = self._settings.study.workers / attempt.job["job"]["batch"] / "log"
+        folder = Path(attempt.job["job"]["logs"])
         log = next(iter(folder.glob(f"{job_id}_*log.err")), folder)
         return ending_of_job(record, log, has_started=attempt.claim is not None)
 
     def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
         """Leave a stop file for what runs, and cancel what waits."""
-        if self._backlog.pop(key_of(dict(attempt.job)), None) is None:
+        if self._backlog.pop(key_of(attempt.job), None) is None:
             paths.run.stop.touch()
             job_id = self._job_of(attempt)
             if attempt.claim is None and job_id is not None:
@@ -91,28 +97,49 @@ class JobExecutor(SlurmExecutor):
 
     def cancel(self) -> None:
         """Cancel all jobs."""
-        cancel(list(self._jobs))
+        cancel([job_id for job_id in self._jobs if job_id not in self._foreign])
 
     def close(self) -> None:
         """Jobs go on and will be adopted."""
 
     def _job_of(self, attempt: AttemptState) -> str | None:
-        """The attempt's job; adopts jobs of an earlier orchestrator, also those that it did not live to acknowledge."""
+        """The attempt's job; adopts the jobs of an earlier orchestrator."""
         binding = attempt.job.get("job") or {}
-        if "batch" not in binding:
+        job_id = binding.get("job_id")
+        if job_id is None or "batch" not in binding:
             return None
-        batch, index, job_id = binding["batch"], binding["index"], binding["job_id"]
-        if job_id is None:
-            if batch not in self._found:
-                names = find_by_name(f"{self._prefix}{batch}") or {}
-                self._found[batch] = next(iter(names), "").split("_")[0]
-            if not self._found[batch]:
-                return None
-            job_id = self._found[batch] if binding["num_jobs"] == 1 else f"{self._found[batch]}_{index}"
         if job_id not in self._jobs and job_id not in self._over:
-            self._jobs[job_id] = self._settings.study.workers / batch / "log"
+            self._jobs[job_id] = Path(binding["logs"])
+            if not self._is_ours(attempt):
+                self._foreign.add(job_id)
             self._watch.watch(job_id)
         return str(job_id)
+
+    def _is_unheard_of(self, attempt: AttemptState) -> bool:
+        """Whether jobs may exist that their orchestrator did not live to hear of.
+
+        Their pickles are lost, so they are cancelled by name; until SLURM has answered, or is sure to know them, the
+        attempt is not given to another job.
+        """
+        binding = attempt.job.get("job") or {}
+        if "batch" not in binding or binding["job_id"] is not None or attempt.status is not AttemptStatus.INTENDED:
+            return False
+        if key_of(attempt.job) in self._backlog or binding["name"] in self._buried:
+            return False
+        if time.monotonic() >= self._next_search:
+            self._next_search = time.monotonic() + min(5.0, self._settings.site.poll_s)
+            self._names = find_by_name(self._prefix)
+        if self._names is None:
+            return True
+        lost = [job_id for job_id, name in self._names.items() if name == binding["name"]]
+        cancel(lost)
+        if lost or time.time() - float(attempt.job.get("intent_t", 0)) > _ORPHAN_S:
+            self._buried.add(binding["name"])
+            return False
+        return True
+
+    def _has_jobs(self) -> bool:
+        return bool(self._jobs)
 
     def _submit_batch(self, resources: Resources, attempts: list[AttemptPaths], exclude: list[str]) -> None:
         """Record the intent, submit, acknowledge."""
@@ -121,19 +148,23 @@ class JobExecutor(SlurmExecutor):
         batch = f"b{int(batches[-1][1:]) + 1 if batches else 1:04d}"
         folder = study.workers / batch / "log"
         folder.mkdir(parents=True)
+        name = f"{self._prefix}{batch}"
+        if len(attempts) == 1:
+            name += f"-{attempts[0].run.root.name}"
         bindings = [
-            {"batch": batch, "index": index, "num_jobs": len(attempts), "job_id": None}
+            {"batch": batch, "name": name, "logs": str(folder), "index": index, "job_id": None}
             for index in range(len(attempts))
         ]
         for attempt, binding in zip(attempts, bindings, strict=True):
             write_json(attempt.job, {**read_json(attempt.job), "job": binding})
-        name = f"{self._prefix}{batch}"
-        if len(attempts) == 1:
-            name += f"-{attempts[0].run.root.name}"
-        ids = submit_attempts(
-            folder, [attempt.root for attempt in attempts], name, resources, self._settings.site,
-            self._settings.code, exclude,
-        )  # fmt: skip
+        try:
+            ids = submit_attempts(
+                folder, [attempt.root for attempt in attempts], name, resources, self._settings.site,
+                self._settings.code, exclude,
+            )  # fmt: skip
+        except SubmissionError:
+            self._buried.add(name)
+            raise
         for attempt, binding, job_id in zip(attempts, bindings, ids, strict=True):
             job = read_json(attempt.job)
             write_json(attempt.job, {**job, "job": {**binding, "job_id": job_id}})

@@ -98,7 +98,12 @@ class JobRecord:
     @property
     def never_runnable(self) -> bool:
         """Whether it waits for something that waiting does not bring."""
-        return self.state is JobState.QUEUED and bool(_NEVER.match(self.reason or ""))
+        return self.state is JobState.QUEUED and never_passes(self.reason or "")
+
+
+def never_passes(reason: str) -> bool:
+    """Whether SLURM names an obstacle that waiting does not remove."""
+    return bool(_NEVER.search(reason))
 
 
 def interpret(raw: str, *, reason: str = "", signal: int | None = None) -> JobState:

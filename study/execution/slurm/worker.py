@@ -8,15 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from study.execution.slurm.base import Key, key_of
 from study.execution.slurm.state import JobRecord, JobState
 from study.journal.files import create_once, read_json, read_json_or_none, write_json
 from study.journal.process import this_process
 from study.paths import AttemptPaths, StudyPaths, WorkerPaths
 from study.plan.identity import digest
-from study.plan.site import Resources
+from study.plan.site import Resources, Slurm
 from study.worker.allocation import Allotment, Leaving
-
-_SILENT_S = 30.0  # six beats
 
 
 class Worker:
@@ -47,6 +46,8 @@ class Worker:
         over = job["over"]
         self.record = JobRecord(**{**over, "state": JobState(over["state"])}) if over else None
         self._num_assigned = 0
+        self._confirmed: dict[int, Key] = {}
+        self._beat: tuple[float, float] = (0.0, time.monotonic())
         self._endings: dict[int, Mapping[str, Any] | None] = {}
         while self.record is None and (order := read_json_or_none(paths.assigned(self._num_assigned + 1))) is not None:
             self._num_assigned += 1
@@ -63,11 +64,12 @@ class Worker:
         """Whether it takes orders now."""
         return self.has_started and self.leaving is None and self.record is None
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether it has not said for long that it lives."""
-        beat = read_json_or_none(self.paths.beat)
-        return beat is None or time.time() - float(beat["t"]) > _SILENT_S
+    def silent_s(self) -> float:
+        """How long, by this host's clock, a worker that has started has not said that it lives."""
+        beat = float((read_json_or_none(self.paths.beat) or {}).get("t", 0.0))
+        if beat != self._beat[0] or not self.has_started:
+            self._beat = (beat, time.monotonic())
+        return time.monotonic() - self._beat[1]
 
     def look(self) -> None:
         """Read the worker's answers."""
@@ -84,7 +86,7 @@ class Worker:
 
     def ending(self, number: int) -> Mapping[str, Any] | None:
         """How the process of an order ended, or None."""
-        if number not in self._endings and self.record is not None:  # an old worker, whose mailbox was not read
+        if self._endings.get(number) is None and number not in self.orders:  # an old worker's, or of another study
             self._endings[number] = read_json_or_none(self.paths.ended(number))
         return self._endings.get(number)
 
@@ -94,12 +96,23 @@ class Worker:
 
     def assign(self, attempt: AttemptPaths) -> None:
         """Give it an attempt: acknowledged first, because a job that nobody knows of could not be adopted."""
-        number = self._num_assigned + 1
-        binding = {"mailbox": str(self.paths.root), "number": number, "job_id": self.job_id}
-        write_json(attempt.job, {**read_json(attempt.job), "job": binding})
-        write_json(self.paths.assigned(number), {"attempt": str(attempt.root)})
-        self._num_assigned = number
+        job = read_json(attempt.job)
+        while True:
+            number = self._num_assigned = self._num_assigned + 1
+            binding = {"mailbox": str(self.paths.root), "number": number, "job_id": self.job_id}
+            write_json(attempt.job, {**job, "job": binding})
+            if create_once(self.paths.assigned(number), {"attempt": str(attempt.root), "key": key_of(job)}):
+                break  # else an orchestrator that has lost its lease was here
         self.orders[number] = attempt
+
+    def has_order(self, number: int, job: Mapping[str, Any]) -> bool:
+        """Whether that order is for that attempt; a binding may have been written and its order not."""
+        if number not in self._confirmed:
+            order = read_json_or_none(self.paths.assigned(number))
+            if order is None:
+                return False
+            self._confirmed[number] = tuple(order["key"])
+        return self._confirmed[number] == key_of(job)
 
     def acknowledge(self, job_id: str) -> None:
         """Keep the id of its job."""
@@ -130,7 +143,16 @@ def open_mailbox(study: StudyPaths, prefix: str, pool: str, allotment: Allotment
         allotment: what it is to do.
     """
     names = [paths.root.name for paths in study.existing_workers()]
-    paths = WorkerPaths(study.workers / f"w{int(names[-1][1:]) + 1 if names else 1:04d}")
+    number = int(names[-1][1:]) + 1 if names else 1
+    while True:
+        paths = WorkerPaths(study.workers / f"w{number:04d}")
+        paths.root.parent.mkdir(exist_ok=True)
+        try:
+            paths.root.mkdir()
+        except FileExistsError:  # an orchestrator that has lost its lease was here
+            number += 1
+        else:
+            break
     paths.make_folders()
     intent = {
         "name": f"{prefix}{paths.root.name}", "pool": pool, "intent_t": time.time(), "orchestrator": this_process(),
@@ -140,9 +162,10 @@ def open_mailbox(study: StudyPaths, prefix: str, pool: str, allotment: Allotment
     return paths
 
 
-def pool_of(resources: Resources) -> str:
-    """Name of the workers with these resources."""
-    return digest(asdict(resources))[:8]
+def pool_of(resources: Resources, site: Slurm, code: Path) -> str:
+    """Name of the workers that are alike: resources, set-up and code."""
+    manner = {"setup": site.setup, "python": site.python, "environment": dict(site.environment), "code": str(code)}
+    return digest({**asdict(resources), **manner, "runs_per_job": site.runs_per_job})[:8]
 
 
 def never_submitted(name: str) -> JobRecord:

@@ -23,9 +23,11 @@ from study.paths import AttemptPaths, WorkerPaths
 from study.plan.site import Resources
 from study.worker.allocation import Allotment, Leaving
 
+_SAYS_SO_WITHIN_S = 5.0
 _ORPHAN_S = 60.0  # a submission that its orchestrator did not survive has arrived by then, or never will
 _CERTAIN_AFTER_POLLS = 3
 _OBEYS_WITHIN_S = 60.0
+_HUNG_S = 600.0  # a worker that has not said for so long that it lives hangs with its node
 _LAUNCHES_BEFORE_GIVING_UP = 3
 
 
@@ -46,6 +48,7 @@ class WorkerExecutor(SlurmExecutor):
         self._left_at: dict[Path, float] = {}
         self._killed: dict[Path, tuple[Worker, int, float]] = {}
         self._num_failed_launches = 0
+        self._next_search = 0.0
         for paths in settings.study.existing_workers():
             if paths.job.exists():
                 self._workers[paths.root] = self._meet(paths)
@@ -96,6 +99,10 @@ class WorkerExecutor(SlurmExecutor):
             record = worker.record or self._watch.state(worker.job_id or "")
             return ending_of_job(record, worker.paths.log, has_started=attempt.claim is not None)
         if attempt.status is AttemptStatus.STOPPED:
+            # Its worker has got the same signal, and says so a moment later; else somebody sent it to the run alone.
+            since = self._left_at.setdefault(worker.paths.ended(number), time.monotonic())
+            if worker.record is None and time.monotonic() - since < _SAYS_SO_WITHIN_S:
+                return None
             reason = (attempt.last_event or {}).get("reason")
             return Ending(EndKind.STOPPED, f"asked by {reason}", worker.node)
         logs = self._logs_of(attempt, worker)
@@ -103,7 +110,7 @@ class WorkerExecutor(SlurmExecutor):
 
     def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
         """Leave a stop file, or make sure that the attempt does not start."""
-        if attempt.claim is None and self._backlog.pop(key_of(dict(attempt.job)), None) is not None:
+        if attempt.claim is None and self._backlog.pop(key_of(attempt.job), None) is not None:
             return True
         paths.run.stop.touch()
         return True
@@ -140,21 +147,22 @@ class WorkerExecutor(SlurmExecutor):
         if "mailbox" not in binding:
             return None, 0
         root, number = Path(binding["mailbox"]), int(binding["number"])
-        if root in self._workers:
-            return self._workers[root], number
-        if root not in self._foreign:
-            self._foreign[root] = self._meet(WorkerPaths(root))
-        return self._foreign[root], number
+        worker = self._workers.get(root) or self._foreign.get(root)
+        if worker is None:
+            worker = self._foreign[root] = self._meet(WorkerPaths(root))
+        return (worker, number) if worker.has_order(number, attempt.job) else (None, 0)
 
     def _follow(self, worker: Worker, record: JobRecord) -> None:
         """Draw conclusions from what SLURM says about a worker's job."""
         self._report_waiting(record)
         worker.has_run = worker.has_run or record.state is JobState.RUNNING
-        is_waiting = record.state in (JobState.QUEUED, JobState.HELD)  # or SLURM's word is older than the worker's
-        has_vanished = is_waiting and worker.has_started and (worker.has_run or worker.is_silent)
-        if record.is_over or has_vanished:
-            if has_vanished and worker.job_id is not None:
-                cancel([worker.job_id])
+        is_requeued = worker.has_run and record.state in (JobState.QUEUED, JobState.HELD)
+        if not record.is_over and not is_requeued and record.state is JobState.RUNNING:
+            is_hung = worker.has_started and worker.silent_s() > _HUNG_S
+            record = replace(record, state=JobState.NODE_LOST) if is_hung else record
+        if record.is_over or is_requeued or record.state is JobState.NODE_LOST:
+            if not record.is_over:
+                cancel([record.job_id])
             self._learn(record)
             worker.close(record)
             self._watch.forget(record.job_id)
@@ -199,13 +207,18 @@ class WorkerExecutor(SlurmExecutor):
                 del self._killed[path]
             elif time.monotonic() - since > _OBEYS_WITHIN_S and worker.job_id is not None:
                 cancel([worker.job_id])
+                record = replace(
+                    self._watch.state(worker.job_id), state=JobState.NODE_LOST, raw="RUNNING, but it hangs"
+                )
+                self._learn(record)
+                worker.close(record)
                 del self._killed[path]
 
     def _give_out(self) -> None:
         """Idle workers first; then one order ahead of what runs."""
         runs_per_job = self._settings.site.runs_per_job
         for key, attempt in list(self._backlog.items()):
-            pool = pool_of(self._resources_of(attempt))
+            pool = self._pool(self._resources_of(attempt))
             takers = [w for w in self._living() if w.takes and w.pool == pool and len(w.orders) <= runs_per_job]
             if not takers:
                 continue
@@ -231,20 +244,29 @@ class WorkerExecutor(SlurmExecutor):
         limit = min(math.ceil(self.slots / per_job), self._settings.max_jobs)
         for resources, num_waiting in waiting.items():
             staying = [worker for worker in self._living() if worker.leaving is None]
-            here = [worker for worker in staying if worker.pool == pool_of(resources)]
+            here = [worker for worker in staying if worker.pool == self._pool(resources)]
             wanted = math.ceil((num_waiting + sum(len(worker.orders) for worker in here)) / per_job)
             if wanted > len(here) and len(staying) >= limit:
                 self._dismiss(worker for worker in staying if worker not in here)
-            for _ in range(min(wanted - len(here), limit - len(staying))):
-                if not self._try(partial(self._launch, resources)):
-                    return
+            elif wanted > len(here):
+                self._try(partial(self._launch, resources))  # one in a turn, because sbatch may take its time
+                return
 
     def _dismiss(self, others: Iterable[Worker]) -> None:
-        """Let idle workers of other phases make room."""
-        pools = {pool_of(self._resources_of(attempt)) for attempt in self._backlog.values()}
+        """Let idle workers of other phases, of an older site file or of older code make room."""
+        pools = {self._pool(self._resources_of(attempt)) for attempt in self._backlog.values()}
         for worker in others:
             if not worker.orders and worker.pool not in pools:
                 worker.paths.stop.touch()
+                if not worker.has_started and worker.job_id is not None:
+                    cancel([worker.job_id])
+                    worker.close(replace(self._watch.state(worker.job_id), state=JobState.CANCELLED, is_over=True))
+
+    def _pool(self, resources: Resources) -> str:
+        return pool_of(resources, self._settings.site, self._settings.code)
+
+    def _has_jobs(self) -> bool:
+        return any(self._living())
 
     def _resources_of(self, attempt: AttemptPaths) -> Resources:
         return self._resources(str(read_json(attempt.job)["phase"]))
@@ -256,11 +278,12 @@ class WorkerExecutor(SlurmExecutor):
             self._allotment, runs_at_once=site.runs_per_job, idle_s=site.idle_s,
             time_limit_s=resources.time_min * 60, warning_s=site.warning_s,
         )  # fmt: skip
-        paths = open_mailbox(settings.study, self._prefix, pool_of(resources), allotment)
+        paths = open_mailbox(settings.study, self._prefix, self._pool(resources), allotment)
         worker = self._workers[paths.root] = self._meet(paths)
         try:
             job_id = submit_worker(paths.log, paths.root, worker.name, resources, site, settings.code, exclude)
         except Exception:
+            paths.stop.touch()  # SLURM may have taken it all the same
             worker.close(never_submitted(worker.name))
             raise
         worker.acknowledge(job_id)
@@ -269,7 +292,10 @@ class WorkerExecutor(SlurmExecutor):
     def _find_orphans(self) -> None:
         """Workers whose orchestrator did not live to hear their job's id: by the job's name."""
         orphans = [worker for worker in self._living() if worker.job_id is None]
-        names = find_by_name(self._prefix) if orphans else None
+        if not orphans or time.monotonic() < self._next_search:
+            return
+        self._next_search = time.monotonic() + min(5.0, self._settings.site.poll_s)
+        names = find_by_name(self._prefix)
         if names is None:
             return
         by_name = {name: job_id for job_id, name in names.items()}

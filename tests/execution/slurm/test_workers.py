@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from study.execution.slurm import base
+from study.execution.slurm import base, workers
 from study.execution.slurm.base import SlurmSettings
+from study.execution.slurm.state import JobState
 from study.execution.slurm.workers import WorkerExecutor
 from study.journal.endings import EndKind
 from study.journal.files import create_once, read_json, write_json
@@ -18,6 +19,7 @@ from study.paths import AttemptPaths, HomePaths, WorkerPaths
 from study.plan.site import Slurm
 from study.worker.allocation import Leaving
 from tests.fakes.slurm_commands import SlurmCommands
+from tests.fakes.tiny_study import wait_for
 
 
 @pytest.fixture
@@ -41,8 +43,8 @@ def home(tmp_path: Path) -> HomePaths:
 
 @pytest.fixture
 def new_executor(slurm: SlurmCommands, home: HomePaths, tmp_path: Path) -> Callable[..., WorkerExecutor]:
-    def make(slots: int = 1) -> WorkerExecutor:
-        return WorkerExecutor(SlurmSettings(home.study("tiny"), Slurm(poll_s=0.0), slots, tmp_path / "code"))
+    def make(slots: int = 1, **site: object) -> WorkerExecutor:
+        return WorkerExecutor(SlurmSettings(home.study("tiny"), Slurm(poll_s=0.0, **site), slots, tmp_path / "code"))
 
     return make
 
@@ -53,7 +55,7 @@ def submit(home: HomePaths) -> Callable[[WorkerExecutor, str], AttemptPaths]:
         run = home.study("tiny").run(name)
         attempt = run.attempt(len(run.existing_attempts()) + 1)
         attempt.root.mkdir(parents=True)
-        job = {"run_id": name, "attempt": attempt.number, "phase": "tune", "job": None}
+        job = {"run_id": name, "attempt": attempt.number, "phase": "tune", "study": "tiny", "job": None}
         write_json(attempt.job, job)
         write_json(attempt.job, {**job, "job": executor.submit(attempt)})
         return attempt
@@ -76,7 +78,6 @@ def assigned(worker: WorkerPaths) -> list[str]:
         "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
         "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
         "sbatch: error: QOSMaxSubmitJobPerUserLimit",
-        "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit)",
         "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
     ],
 )
@@ -95,22 +96,97 @@ def test_a_refusal_that_passes_is_waited_for(slurm, home, new_executor, submit, 
     assert assigned(worker) == ["a"]
 
 
-def test_any_other_refusal_ends_what_waits(slurm, new_executor, submit) -> None:
+def test_a_limit_is_waited_for_while_jobs_of_the_study_are_there(slurm, new_executor, submit) -> None:
+    """SLURM names the limit on submissions together with limits that do not pass."""
+    executor = new_executor(slots=2)
+    attempts = [submit(executor, name) for name in "ab"]
+    executor.poll()
+    slurm.fails(
+        "sbatch", "sbatch: error: Job violates accounting/QOS policy (job submit limit, user's size and/or ...)"
+    )
+    for _ in range(10):
+        executor.poll()
+    assert all(executor.is_alive(replay_attempt(attempt)) for attempt in attempts)
+
+
+@pytest.mark.parametrize("message", ["Invalid qos specification", "QOSMaxGRESPerJob", "QOSMaxWallDurationPerJobLimit"])
+def test_any_other_refusal_ends_what_waits(slurm, new_executor, submit, message: str) -> None:
     executor = new_executor()
     attempt = submit(executor, "a")
-    slurm.fails("sbatch", "sbatch: error: Batch job submission failed: Invalid qos specification")
+    slurm.fails("sbatch", f"sbatch: error: Batch job submission failed: {message}")
     for _ in range(3):
         assert executor.is_alive(replay_attempt(attempt))
         executor.poll()
     state = replay_attempt(attempt)
     assert not executor.is_alive(state)
     ending = executor.ending(state)
-    assert ending.kind is EndKind.LAUNCH_FAILED and "Invalid qos specification" in ending.message
+    assert ending.kind is EndKind.LAUNCH_FAILED and message in ending.message
+
+
+def test_pending_workers_of_an_older_site_file_make_room(slurm, home, new_executor, submit) -> None:
+    """Else a request that SLURM can never fulfil would hold the place of the mended one."""
+    submit(first := new_executor(), "a")
+    first.poll()
+    (old,) = home.study("tiny").existing_workers()
+    successor = new_executor(setup=("module load cuda",))
+    submit(successor, "b")
+    successor.poll()
+    assert "7" in slurm.calls("scancel") and read_json(old.job)["over"]["state"] == "cancelled"
+    successor.poll()
+    new = home.study("tiny").existing_workers()[-1]
+    start(new)
+    successor.poll()
+    assert assigned(new) == ["b"]
+
+
+def test_an_attempt_whose_order_was_not_written_is_given_back(slurm, home, new_executor, submit) -> None:
+    """Its orchestrator was killed between the binding and the order; the next order has the same number."""
+    first = new_executor()
+    submit(first, "a")
+    first.poll()
+    (worker,) = home.study("tiny").existing_workers()
+    start(worker)
+    lost = submit(first, "b")
+    write_json(lost.job, {**read_json(lost.job), "job": {"mailbox": str(worker.root), "number": 1, "job_id": "7"}})
+    successor = new_executor()
+    assert not successor.is_alive(replay_attempt(lost))
+    submit(successor, "c")
+    successor.poll()
+    assert assigned(worker) == ["c"]
+    assert not successor.is_alive(replay_attempt(lost))
+    assert successor.ending(replay_attempt(lost)).kind is EndKind.NOT_STARTED
+
+
+def test_an_attempt_without_a_job_is_no_error(slurm, home, new_executor) -> None:
+    """Its orchestrator was killed after it had made the folder."""
+    attempt = home.study("tiny").run("a").attempt(1)
+    attempt.root.mkdir(parents=True)
+    executor = new_executor()
+    assert not executor.is_alive(replay_attempt(attempt))
+    assert executor.ending(replay_attempt(attempt)).kind is EndKind.NOT_STARTED
+
+
+def test_a_worker_that_says_nothing_hangs_with_its_node(slurm, home, new_executor, submit, monkeypatch) -> None:
+    executor = new_executor()
+    attempt = submit(executor, "a")
+    executor.poll()
+    (worker,) = home.study("tiny").existing_workers()
+    start(worker)
+    slurm.queue("7|RUNNING|node1|None")
+    wait_for(lambda: executor.poll() is not None and assigned(worker), "an order", 10)
+    wait_for(lambda: executor.poll() is not None and executor._watch.state("7").state is JobState.RUNNING, "a poll", 10)
+    assert executor.is_alive(replay_attempt(attempt))
+    monkeypatch.setattr(workers, "_HUNG_S", 0.0)
+    executor.poll()
+    state = replay_attempt(attempt)
+    assert not executor.is_alive(state) and "7" in slurm.calls("scancel")
+    assert executor.ending(state).kind is EndKind.NODE_LOST, "not cancelled by the user"
 
 
 def test_one_order_ahead_is_given_to_another_that_idles(slurm, home, new_executor, submit) -> None:
     executor = new_executor(slots=2)
     attempts = [submit(executor, name) for name in "abc"]
+    executor.poll()
     executor.poll()
     first, second = home.study("tiny").existing_workers()
     start(first)
