@@ -50,6 +50,22 @@ def ending_of_job(record: JobRecord, log: Path, *, has_started: bool) -> Ending:
     return Ending(kind, said, record.node)
 
 
+def ending_of_warned(record: JobRecord | None, log: Path, node: str | None, *, is_late: bool) -> Ending:
+    """Why an attempt saved and left because its job was told to end.
+
+    Args:
+        record: how the job ended; None, or an end of its own making, says nothing.
+        log: folder with the job's logs.
+        node: where it ran.
+        is_late: the warning came near its time limit.
+    """
+    if record is not None and record.state not in (JobState.COMPLETED, JobState.FAILED, JobState.UNKNOWN):
+        return ending_of_job(record, log, has_started=True)
+    if is_late:
+        return Ending(EndKind.OUT_OF_TIME, "its job was warned of its time limit", node)
+    return Ending(EndKind.PREEMPTED, "its job was told to end", node)
+
+
 def ending_of_process(exit_code: int | None, logs: tuple[Path, ...], node: str | None) -> Ending:
     """Why an attempt ended whose worker lives on."""
     tails = [log_tail(log) for log in logs]

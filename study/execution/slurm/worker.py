@@ -94,6 +94,11 @@ class Worker:
         """Whether the worker has started a process for an order."""
         return self.paths.taken(number).exists()
 
+    def logs(self, number: int) -> tuple[Path, ...]:
+        """Logs of an order's attempt, and of the job."""
+        order = read_json_or_none(self.paths.assigned(number))
+        return (*([AttemptPaths(Path(order["attempt"])).stderr] if order else []), self.paths.log)
+
     def assign(self, attempt: AttemptPaths) -> None:
         """Give it an attempt: acknowledged first, because a job that nobody knows of could not be adopted."""
         job = read_json(attempt.job)

@@ -14,7 +14,7 @@ from study.execution.slurm.base import SlurmExecutor, SlurmSettings, key_of
 from study.execution.slurm.commands import cancel
 from study.execution.slurm.state import JobRecord, JobState, find_by_name
 from study.execution.slurm.submission import complete_submission, submit_worker
-from study.execution.slurm.verdict import ending_of_job, ending_of_process
+from study.execution.slurm.verdict import ending_of_job, ending_of_process, ending_of_warned
 from study.execution.slurm.worker import Worker, never_submitted, open_mailbox, pool_of
 from study.journal.endings import Ending, EndKind
 from study.journal.files import read_json
@@ -105,8 +105,7 @@ class WorkerExecutor(SlurmExecutor):
                 return None
             reason = (attempt.last_event or {}).get("reason")
             return Ending(EndKind.STOPPED, f"asked by {reason}", worker.node)
-        logs = self._logs_of(attempt, worker)
-        return ending_of_process(answer["exit_code"], logs, worker.node)
+        return ending_of_process(answer["exit_code"], worker.logs(number), worker.node)
 
     def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
         """Leave a stop file, or make sure that the attempt does not start."""
@@ -185,20 +184,11 @@ class WorkerExecutor(SlurmExecutor):
 
     def _why_warned(self, worker: Worker) -> Ending | None:
         """Why a worker was told to leave; only SLURM knows, and it may know late."""
-        root = worker.paths.root
-        since = self._left_at.setdefault(root, time.monotonic())
-        record = worker.record or self._watch.state(worker.job_id or "")
-        if worker.record is not None and record.state not in (JobState.COMPLETED, JobState.FAILED, JobState.UNKNOWN):
-            return ending_of_job(record, worker.paths.log, has_started=True)
+        since = self._left_at.setdefault(worker.paths.root, time.monotonic())
         if worker.record is None and time.monotonic() - since < _CERTAIN_AFTER_POLLS * self._settings.site.poll_s:
             return None
-        if worker.leaving is Leaving.OUT_OF_TIME:
-            return Ending(EndKind.OUT_OF_TIME, f"job {worker.job_id} was warned of its time limit", worker.node)
-        return Ending(EndKind.PREEMPTED, f"job {worker.job_id} was told to end", worker.node)
-
-    def _logs_of(self, attempt: AttemptState, worker: Worker) -> tuple[Path, ...]:
-        order = worker.paths.assigned(int(attempt.job["job"]["number"]))
-        return (AttemptPaths(Path(read_json(order)["attempt"])).stderr, worker.paths.log)
+        is_late = worker.leaving is Leaving.OUT_OF_TIME
+        return ending_of_warned(worker.record, worker.paths.log, worker.node, is_late=is_late)
 
     def _check_killed(self) -> None:
         """Cancel the job of a worker that does not obey: the whole node hangs."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from study.execution.slurm.state import JobRecord, JobState
-from study.execution.slurm.verdict import ending_of_job, ending_of_process, log_tail
+from study.execution.slurm.verdict import ending_of_job, ending_of_process, ending_of_warned, log_tail
 from study.journal.endings import EndKind
 
 SAID_BY_SLURM = [
@@ -71,6 +71,18 @@ def test_memory_is_recognised_in_the_log(logs: Path, line: str) -> None:
     assert ending_of_job(record(JobState.FAILED, signal=9), logs, has_started=True).kind is EndKind.HOST_MEMORY
     assert ending_of_process(-9, (logs,), "node1").kind is EndKind.HOST_MEMORY
     assert ending_of_process(1, (logs,), "node1").kind is EndKind.LOST, "an exit code of its own is no kill"
+
+
+def test_what_is_told_to_end_believes_slurm_before_its_clock(logs: Path) -> None:
+    def kind(state: JobState | None, *, is_late: bool) -> EndKind:
+        return ending_of_warned(None if state is None else record(state), logs, "node1", is_late=is_late).kind
+
+    assert kind(JobState.PREEMPTED, is_late=True) is EndKind.PREEMPTED
+    assert kind(JobState.OUT_OF_TIME, is_late=False) is EndKind.OUT_OF_TIME
+    assert kind(JobState.CANCELLED, is_late=False) is EndKind.CANCELLED
+    for state in (None, JobState.COMPLETED, JobState.FAILED, JobState.UNKNOWN):
+        assert kind(state, is_late=True) is EndKind.OUT_OF_TIME
+        assert kind(state, is_late=False) is EndKind.PREEMPTED
 
 
 def test_a_process_that_ends_says_how(tmp_path: Path) -> None:
