@@ -18,7 +18,9 @@ import pytest
 from study.errors import LeaseHeldError
 from study.journal.files import read_json, write_json
 from study.journal.process import this_process
+from study.orchestration import lease as lease_module
 from study.orchestration.lease import BEAT_EVERY_S, Lease, holder_of
+from tests.fakes.tiny_study import wait_for
 
 
 @pytest.fixture
@@ -135,3 +137,28 @@ def test_of_many_that_start_together_exactly_one_wins(tmp_path: Path, left: str)
         for process in processes:
             process.join(60)
         assert len(list(folder.glob("*.won"))) == 1 and len(list(folder.glob("*.lost"))) == 7
+
+
+def test_a_lease_is_kept_while_its_holder_is_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an orchestrator does may take longer than a lease lasts, such as submitting to a scheduler in trouble."""
+    monkeypatch.setattr(lease_module, "BEAT_EVERY_S", 0.1)
+    lease = Lease.acquire(path)
+    with lease.kept():
+        first = read_json(path)["beat"]
+        wait_for(lambda: read_json(path)["beat"] > first, "a beat", 10)
+    last = read_json(path)["beat"]
+    time.sleep(0.3)
+    assert read_json(path)["beat"] == last, "nobody beats when it is over"
+
+
+def test_a_holder_hears_that_it_was_taken_over(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "BEAT_EVERY_S", 0.1)
+    lease = Lease.acquire(path)
+    theirs = {**read_json(path), "token": "theirs", "host": "elsewhere"}
+    with lease.kept():
+        write_json(path, theirs)
+        wait_for(lambda: lease._lost is not None, "the loss", 10)
+    with pytest.raises(LeaseHeldError, match=r"took this study over: .* on elsewhere"):
+        lease.beat()
+    lease.release()
+    assert read_json(path) == theirs
