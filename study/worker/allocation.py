@@ -121,7 +121,8 @@ class Allocation:
             if self._leaving is None and len(self._children) < self._allotment.runs_at_once:
                 has_news = self._take() or has_news
             if not has_news:
-                time.sleep(0.02 if time.monotonic() - self._busy < 5 * _LOOK_EVERY_S else 0.2)
+                is_full = len(self._children) == self._allotment.runs_at_once  # nothing but their ends is waited for
+                time.sleep(0.02 if is_full or time.monotonic() - self._busy < 5 * _LOOK_EVERY_S else 0.2)
         return self._leaving
 
     def _take(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -27,20 +28,22 @@ main()
 """
 
 
-def submitit_loop(folder: Path, lengths: Sequence[float], num_slots: int) -> float:
-    """Seconds: ask, submit, look five times a second which jobs are done, tell."""
+def submitit_loop(
+    folder: Path, lengths: Sequence[float], num_slots: int, module: str | None = None, memory_gb: float = 0.4
+) -> float:
+    """Seconds: ask, submit, look five times a second which jobs are done, tell; jobs import `module`."""
     import optuna
     import submitit
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    executor = _submitit(folder)
+    executor = _submitit(folder, memory_gb)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     begin, waiting, running = time.monotonic(), list(lengths), list[tuple[optuna.Trial, submitit.Job[None]]]()
     while waiting or running:
         while waiting and len(running) < num_slots:
             trial = study.ask()
             trial.suggest_float("x", 0, 1)
-            running.append((trial, executor.submit(time.sleep, waiting.pop(0))))
+            running.append((trial, executor.submit(_load_and_sleep, module, waiting.pop(0))))
         time.sleep(0.2)
         for trial, job in [pair for pair in running if pair[1].done()]:
             study.tell(trial, 0.0)
@@ -74,7 +77,7 @@ def hydra_sweep(folder: Path, lengths: Sequence[float], num_slots: int) -> float
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
         result = subprocess.run([python, "-m", "pip", "install", "--quiet", *_HYDRA], capture_output=True, text=True)
         if result.returncode != 0:
-            print(f"Hydra is left out, it cannot be installed: {result.stderr.strip().splitlines()[-1]}")
+            print(f"Hydra is left out, it cannot be installed: {result.stderr.strip()[-400:]}")
             return None
         (environment / "installed").touch()
     folder.mkdir()
@@ -92,11 +95,17 @@ def hydra_sweep(folder: Path, lengths: Sequence[float], num_slots: int) -> float
     return time.monotonic() - begin
 
 
-def _submitit(folder: Path):  # type: ignore[no-untyped-def]
+def _load_and_sleep(module: str | None, seconds: float) -> None:
+    if module is not None:
+        importlib.import_module(module)
+    time.sleep(seconds)
+
+
+def _submitit(folder: Path, memory_gb: float = 0.4):  # type: ignore[no-untyped-def]
     import submitit
 
     executor = submitit.SlurmExecutor(folder=folder)
-    executor.update_parameters(partition="gpu", mem="400MB", time=20)
+    executor.update_parameters(partition="gpu", mem=f"{round(memory_gb * 1024)}MB", time=20)
     return executor
 
 

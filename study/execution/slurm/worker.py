@@ -30,6 +30,7 @@ class Worker:
         leaving: why it takes nothing more, once it does.
         has_run: SLURM has said that the job runs.
         record: how its job ended, once it has.
+        assigned_at: when it got its newest order, by the monotonic clock.
     """
 
     def __init__(self, paths: WorkerPaths) -> None:
@@ -45,6 +46,7 @@ class Worker:
         self.has_run = False
         over = job["over"]
         self.record = JobRecord(**{**over, "state": JobState(over["state"])}) if over else None
+        self.assigned_at = 0.0
         self._num_assigned = 0
         self._confirmed: dict[int, Key] = {}
         self._beat: tuple[float, float] = (0.0, time.monotonic())
@@ -109,6 +111,7 @@ class Worker:
             if create_once(self.paths.assigned(number), {"attempt": str(attempt.root), "key": key_of(job)}):
                 break  # else an orchestrator that has lost its lease was here
         self.orders[number] = attempt
+        self.assigned_at = time.monotonic()
 
     def has_order(self, number: int, job: Mapping[str, Any]) -> bool:
         """Whether that order is for that attempt; a binding may have been written and its order not."""

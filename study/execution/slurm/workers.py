@@ -26,6 +26,7 @@ from study.worker.allocation import Allotment, Leaving
 _SAYS_SO_WITHIN_S = 5.0
 _ORPHAN_S = 60.0  # a submission that its orchestrator did not survive has arrived by then, or never will
 _CERTAIN_AFTER_POLLS = 3
+_LAUNCHING_S = 0.5  # for sbatch in one turn, unless one takes longer
 _OBEYS_WITHIN_S = 60.0
 _HUNG_S = 600.0  # a worker that has not said for so long that it lives hangs with its node
 _LAUNCHES_BEFORE_GIVING_UP = 3
@@ -223,7 +224,7 @@ class WorkerExecutor(SlurmExecutor):
         for idle in self._living():
             if not idle.takes or idle.orders:
                 continue
-            for other in self._living():
+            for other in sorted(self._living(), key=lambda worker: worker.assigned_at):  # first come, first served
                 if other.pool == idle.pool and len(other.orders) > runs_per_job and other.take_back():
                     break
 
@@ -238,9 +239,11 @@ class WorkerExecutor(SlurmExecutor):
             wanted = math.ceil((num_waiting + sum(len(worker.orders) for worker in here)) / per_job)
             if wanted > len(here) and len(staying) >= limit:
                 self._dismiss(worker for worker in staying if worker not in here)
-            elif wanted > len(here):
-                self._try(partial(self._launch, resources))  # one in a turn, because sbatch may take its time
-                return
+            begin, missing = time.monotonic(), min(wanted - len(here), limit - len(staying))
+            while missing > 0 and self._try(partial(self._launch, resources)):
+                missing -= 1
+                if time.monotonic() - begin > _LAUNCHING_S:
+                    return
 
     def _dismiss(self, others: Iterable[Worker]) -> None:
         """Let idle workers of other phases, of an older site file or of older code make room."""
