@@ -263,8 +263,8 @@ def test_the_orchestrator_is_a_job_itself(
     cluster.run("scancel", "--signal=USR1", "--batch", job_id)
     wait_for(lambda: cluster.jobs()[job_id][1] == "PENDING", "its requeueing", 20)
     wait_for(study.study.finished.exists, "its second life", 240)
+    wait_for(lambda: not cluster.jobs(), "the end of all jobs", 60)
     check_complete(study, undisturbed)
-    wait_for(lambda: not cluster.jobs(), "the end of all jobs", 20)
     assert "The lease was left by" in log.read_text()
 
 
