@@ -190,6 +190,7 @@ def test_stop_and_go_on(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Un
     check_complete(study, undisturbed)
 
 
+@pytest.mark.slurm_slow
 def test_stop_now(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
     study = sweep()
     command = study.start()
