@@ -23,9 +23,9 @@ from study.paths import AttemptPaths, WorkerPaths
 from study.plan.site import Resources
 from study.worker.allocation import Allotment, Leaving
 
-_SAYS_SO_WITHIN_S = 5.0
 _ORPHAN_S = 60.0  # a submission that its orchestrator did not survive has arrived by then, or never will
 _CERTAIN_AFTER_POLLS = 3
+_LOOKS_WITHIN_S = 5.0
 _LAUNCHING_S = 0.5  # for sbatch in one turn, unless one takes longer
 _OBEYS_WITHIN_S = 60.0
 _HUNG_S = 600.0  # a worker that has not said for so long that it lives hangs with its node
@@ -69,8 +69,8 @@ class WorkerExecutor(SlurmExecutor):
             if worker.job_id is not None:
                 self._follow(worker, self._watch.state(worker.job_id))
         for worker in self._foreign.values():
-            if worker.job_id is not None and self._watch.state(worker.job_id).is_over:
-                worker.record = self._watch.state(worker.job_id)
+            record = self._watch.state(worker.job_id or "")
+            worker.record = record if record.is_over else worker.record
         self._check_killed()
         self._give_out()
         self._take_back()
@@ -102,7 +102,7 @@ class WorkerExecutor(SlurmExecutor):
         if attempt.status is AttemptStatus.STOPPED:
             # Its worker has got the same signal, and says so a moment later; else somebody sent it to the run alone.
             since = self._left_at.setdefault(worker.paths.ended(number), time.monotonic())
-            if worker.record is None and time.monotonic() - since < _SAYS_SO_WITHIN_S:
+            if worker.record is None and time.monotonic() - since < _LOOKS_WITHIN_S:
                 return None
             reason = (attempt.last_event or {}).get("reason")
             return Ending(EndKind.STOPPED, f"asked by {reason}", worker.node)
@@ -147,9 +147,9 @@ class WorkerExecutor(SlurmExecutor):
         if "mailbox" not in binding:
             return None, 0
         root, number = Path(binding["mailbox"]), int(binding["number"])
-        worker = self._workers.get(root) or self._foreign.get(root)
-        if worker is None:
-            worker = self._foreign[root] = self._meet(WorkerPaths(root))
+        if root not in self._workers and root not in self._foreign:
+            self._foreign[root] = self._meet(WorkerPaths(root))
+        worker = self._workers.get(root) or self._foreign[root]
         return (worker, number) if worker.has_order(number, attempt.job) else (None, 0)
 
     def _follow(self, worker: Worker, record: JobRecord) -> None:
@@ -188,8 +188,8 @@ class WorkerExecutor(SlurmExecutor):
         since = self._left_at.setdefault(worker.paths.root, time.monotonic())
         if worker.record is None and time.monotonic() - since < _CERTAIN_AFTER_POLLS * self._settings.site.poll_s:
             return None
-        is_late = worker.leaving is Leaving.OUT_OF_TIME
-        return ending_of_warned(worker.record, worker.paths.log, worker.node, is_late=is_late)
+        late = worker.leaving is Leaving.OUT_OF_TIME
+        return ending_of_warned(worker.record, worker.paths.log, worker.node, is_late=late)
 
     def _check_killed(self) -> None:
         """Cancel the job of a worker that does not obey: the whole node hangs."""
@@ -239,21 +239,19 @@ class WorkerExecutor(SlurmExecutor):
             wanted = math.ceil((num_waiting + sum(len(worker.orders) for worker in here)) / per_job)
             if wanted > len(here) and len(staying) >= limit:
                 self._dismiss(worker for worker in staying if worker not in here)
-            begin, missing = time.monotonic(), min(wanted - len(here), limit - len(staying))
-            while missing > 0 and self._try(partial(self._launch, resources)):
-                missing -= 1
-                if time.monotonic() - begin > _LAUNCHING_S:
+            until = time.monotonic() + _LAUNCHING_S
+            for _ in range(min(wanted - len(here), limit - len(staying))):
+                if not self._try(partial(self._launch, resources)) or time.monotonic() > until:
                     return
 
     def _dismiss(self, others: Iterable[Worker]) -> None:
         """Let idle workers of other phases, of an older site file or of older code make room."""
         pools = {self._pool(self._resources_of(attempt)) for attempt in self._backlog.values()}
-        for worker in others:
-            if not worker.orders and worker.pool not in pools:
-                worker.paths.stop.touch()
-                if not worker.has_started and worker.job_id is not None:
-                    cancel([worker.job_id])
-                    worker.close(replace(self._watch.state(worker.job_id), state=JobState.CANCELLED, is_over=True))
+        for worker in [worker for worker in others if not worker.orders and worker.pool not in pools]:
+            worker.paths.stop.touch()
+            if not worker.has_started and worker.job_id is not None:
+                cancel([worker.job_id])
+                worker.close(replace(self._watch.state(worker.job_id), state=JobState.CANCELLED, is_over=True))
 
     def _pool(self, resources: Resources) -> str:
         return pool_of(resources, self._settings.site, self._settings.code)
