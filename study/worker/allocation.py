@@ -160,7 +160,8 @@ class Allocation:
     def _look(self) -> None:
         """Look for reasons to leave, and for processes to kill."""
         now = time.monotonic()
-        if now < self._next_look and not self._signal:
+        is_warned = self._leaving is not None and self._leaving.interrupts
+        if now < self._next_look and (is_warned or not self._signal):
             return
         self._next_look = now + _LOOK_EVERY_S
         if now >= self._next_beat:
@@ -170,13 +171,10 @@ class Allocation:
             if self._paths.kill(child.number).exists():
                 os.kill(child.pid, signal.SIGKILL)
         reason = self._reason(now)
-        if reason is None:
-            return
-        if self._leaving is not None and (self._leaving.interrupts or not reason.interrupts):
-            return
-        self._leaving = reason
-        write_json(self._paths.left, {"reason": reason, "signal": self._signal, "t": time.time()})
-        if reason.interrupts:
+        if reason is not None and (self._leaving is None or (reason.interrupts and not self._leaving.interrupts)):
+            self._leaving = reason
+            write_json(self._paths.left, {"reason": reason, "signal": self._signal, "t": time.time()})
+        if self._leaving is not None and self._leaving.interrupts:  # again and again: a process may just be forked
             for child in self._children.values():
                 with suppress(ProcessLookupError):
                     os.kill(child.pid, signal.SIGTERM)

@@ -19,7 +19,7 @@ def begin(attempt_dir: str, gpu: str | None, entry: str = ENTRY) -> int:
 
     Args:
         attempt_dir: the attempt.
-        gpu: index or UUID of the only accelerator that it shall see; None leaves what the parent sees.
+        gpu: indices or UUIDs, with commas between, of the GPUs that it shall see; None leaves what the parent sees.
         entry: module whose `run_attempt` does the work.
 
     Returns:

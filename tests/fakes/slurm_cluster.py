@@ -41,7 +41,7 @@ def ensure_installed() -> None:
     for command in (("apt-get", "update", "-qq"), ("apt-get", "install", "-y", "-qq", *_PACKAGES)):
         result = subprocess.run(command, env=environment, capture_output=True, text=True)
         if result.returncode != 0:
-            pytest.skip(f"SLURM cannot be installed: {' '.join(command)} failed: {result.stderr[-500:]}")
+            pytest.skip(f"SLURM cannot be installed: {' '.join(command)}: {result.stderr[-500:]}; {_ADVICE}")
 
 
 class SlurmCluster:

@@ -71,17 +71,11 @@ def ending_of_process(exit_code: int | None, logs: tuple[Path, ...], node: str |
     tails = [log_tail(log) for log in logs]
     if exit_code == -9 and any(map(_OUT_OF_MEMORY.search, tails)):
         return Ending(EndKind.HOST_MEMORY, "its process was killed, and the log speaks of memory", node)
-    how = (
-        "ended"
-        if exit_code is None
-        else f"was killed by signal {-exit_code}"
-        if exit_code < 0
-        else f"exited with code {exit_code}"
-    )
-    last = next((tail.splitlines()[-1] for tail in tails if tail), "")
-    return Ending(
-        EndKind.LOST, f"its process {how} without a last word{'; its log ends with: ' + last if last else ''}", node
-    )
+    how = "ended"
+    if exit_code is not None:
+        how = f"exited with code {exit_code}" if exit_code >= 0 else f"was killed by signal {-exit_code}"
+    last = next((f"; its log ends with: {tail.splitlines()[-1]}" for tail in tails if tail), "")
+    return Ending(EndKind.LOST, f"its process {how} without a last word{last}", node)
 
 
 def log_tail(path: Path) -> str:

@@ -118,7 +118,7 @@ class WorkerExecutor(SlurmExecutor):
     def kill(self, attempt: AttemptState) -> None:
         """Let the worker kill the process."""
         worker, number = self._bound(attempt)
-        if worker is not None:
+        if worker is not None and worker.paths.root in self._workers:  # another study's is looked after by that
             worker.paths.kill(number).touch()
             self._killed[worker.paths.kill(number)] = (worker, number, time.monotonic())
 
