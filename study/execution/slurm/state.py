@@ -162,10 +162,11 @@ class JobWatch:
         accounted = poll.accounted.get(job_id)
         if accounted is not None and accounted.is_certain:
             return accounted
+        behind = accounted if accounted and not accounted.is_over and job_id not in self._records else None
         try:
             live = poll.ask_controller(job_id)
         except _SilentError:  # nothing starts without a controller, but it may yet put back what a lost node has ended
-            return accounted if accounted and not accounted.is_over and job_id not in self._records else None
+            return behind
         if live is not None and not live.is_over and live.state is not JobState.PREEMPTED:
             self._findings.pop(job_id, None)
             return live
@@ -181,17 +182,18 @@ class JobWatch:
             return accounted
         if accounted is None or self._count(job_id, "over") >= _ACCOUNTED_AFTER:
             return live
-        return None if accounted.is_over else accounted
+        return behind
 
     def _missing(self, job_id: str, accounted: JobRecord | None, poll: _Poll, *, is_new: bool) -> JobRecord | None:
         """The controller does not know it: over, but the accounting may yet tell how."""
+        behind = accounted if job_id not in self._records else None
         if is_new:
-            return accounted
+            return behind
         patience = _ACCOUNTED_AFTER if accounted else _MISSING_AFTER
         if poll.accounting_is_silent:
             patience = _UNACCOUNTED_AFTER
         if self._count(job_id, "missing") < patience:
-            return accounted
+            return behind
         return JobRecord(job_id, JobState.MISSING, node=_node_of(accounted, self.state(job_id)), is_over=True)
 
     def _count(self, job_id: str, finding: str) -> int:

@@ -344,6 +344,18 @@ def test_the_accounting_tells_the_end_a_little_later(slurm):
     assert polls.next("8").state is JobState.FAILED
 
 
+@pytest.mark.parametrize("queue", [["7|FAILED|n1|NonZeroExitCode"], []])
+def test_an_accounting_that_is_behind_takes_nothing_back(slurm, queue):
+    """A job that has run and is still PENDING there has not been requeued."""
+    polls = Polls("7")
+    slurm.queue("7|RUNNING|n1|None")
+    assert polls.next("7").state is JobState.RUNNING
+    slurm.accounting("7|PENDING|0:0|n1")
+    slurm.queue(*queue)
+    assert [polls.next("7").state for _ in range(2)] == [JobState.RUNNING] * 2
+    assert polls.next("7").is_over
+
+
 def test_without_accounting_the_queue_tells(slurm):
     slurm.accounting_is_disabled()
     polls = Polls("7", "8")
