@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,6 +27,7 @@ import pytest
 PROGRAMS = ("sbatch", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "munged")
 _PACKAGES = ("slurm-wlm", "slurmdbd", "mariadb-server", "munge")
 NODES = ("node1", "node2")
+_CLUSTERS = Path(tempfile.gettempdir()) / "study-test-clusters"  # a file per cluster: who started it
 _ADVICE = "to run them, as root: STUDY_INSTALL_SYSTEM=1 make test"
 
 
@@ -50,15 +52,25 @@ class SlurmCluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.conf = folder / "slurm.conf"
-        self._started_munge = False
+        self._is_munge_ours = False
 
     @property
     def environment(self) -> Mapping[str, str]:
         """What its commands need."""
         return {"SLURM_CONF": str(self.conf)}
 
-    def start(self, *, preempt_user_signal: bool = False) -> None:
-        """Start all daemons; raises with the end of its log when one does not come up."""
+    def start(self, *, preempt_user_signal: bool = False, outlives_us: bool = False) -> None:
+        """Start all daemons; raises with the end of its log when one does not come up.
+
+        Args:
+            preempt_user_signal: jobs get their warning signal when they are preempted.
+            outlives_us: the cluster stays when this process ends; otherwise the next one that starts ends it.
+        """
+        _stop_ownerless()
+        if not outlives_us:
+            _CLUSTERS.mkdir(exist_ok=True)
+            owner = psutil.Process()
+            (_CLUSTERS / f"{owner.pid}-{self.folder.name}").write_text(f"{owner.create_time()} {self.folder}")
         for name in ("state", "spool", "logs"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o755)
@@ -85,7 +97,9 @@ class SlurmCluster:
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        if self._started_munge and (munge := self._munge_pid()) is not None:
+        for file in _CLUSTERS.glob(f"{os.getpid()}-{self.folder.name}"):
+            file.unlink()
+        if self._is_munge_ours and (munge := self._munge_pid()) is not None:
             os.kill(munge, signal.SIGTERM)
 
     # --- faults
@@ -208,6 +222,7 @@ SlurmctldPort={ctld}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire=10
 StateSaveLocation={self.folder}/state
 SlurmdSpoolDir={self.folder}/spool/%n
 SlurmctldPidFile={self.folder}/slurmctld.pid
@@ -221,7 +236,7 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
-SlurmdTimeout=10
+SlurmdTimeout=6
 SlurmctldTimeout=10
 KillWait=5
 MinJobAge=300
@@ -255,7 +270,7 @@ PartitionName=high Nodes=ALL PriorityTier=10
         Path("/run/munge").mkdir(exist_ok=True)
         shutil.chown("/run/munge", "munge")
         subprocess.run(["munged"], check=True, user="munge", group="munge", extra_groups=[])
-        self._started_munge = True
+        self._is_munge_ours = True
         _wait(self._munge_works, "munge", lambda: "")
 
     @staticmethod
@@ -303,13 +318,25 @@ PartitionName=high Nodes=ALL PriorityTier=10
     def _process(self, name: str) -> psutil.Process | None:
         with suppress(FileNotFoundError, psutil.NoSuchProcess):
             process = psutil.Process(int((self.folder / f"{name}.process").read_text()))
-            if process.status() != psutil.STATUS_ZOMBIE:
+            is_it = process.name() == name.partition(".")[0]  # and not a later one of the same number
+            if is_it and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         return None
 
     def _log_tails(self) -> str:
         logs = sorted((self.folder / "logs").iterdir())
         return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-1000:]}" for log in logs)
+
+
+def _stop_ownerless() -> None:
+    """End clusters of test sessions that were killed: their daemons would hold processors and ports for ever."""
+    for file in _CLUSTERS.glob("*"):
+        started, _, folder = file.read_text().partition(" ")
+        with suppress(psutil.NoSuchProcess):
+            if str(psutil.Process(int(file.name.partition("-")[0])).create_time()) == started:
+                continue
+        SlurmCluster(Path(folder)).stop()
+        file.unlink(missing_ok=True)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -351,7 +378,7 @@ if __name__ == "__main__":
     action, folder = sys.argv[1:]
     cluster = SlurmCluster(Path(folder).absolute())
     if action == "start":
-        cluster.start()
+        cluster.start(outlives_us=True)
         print(f"export SLURM_CONF={cluster.conf}")
     else:
         cluster.stop()
