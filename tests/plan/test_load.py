@@ -17,7 +17,7 @@ SECTIONS = {
     "arms": "must be a mapping of keys to values",
     "ablate": "must be a mapping of keys to values",
     "reference": "must be text",
-    "unit": "must be 'base'",
+    "unit": "must be 'base' or 'continuation'",
     "contrasts": "must be a list",
     "evaluations": "must be a mapping of keys to values",
     "primary": "must be text",
