@@ -276,7 +276,7 @@ class TestCanaries:
         assert [seed for arm, seed in names(world.decide()) if arm == "uniformity"] == [2, 3]
 
     def test_a_trial_that_has_ended_has_shown_it_too(self) -> None:
-        world = World().bases().tuned("e2mc")
+        world = World().bases().tuned()
         assert [seed for arm, seed in names(world.decide()) if arm == "e2mc"] == [1, 2, 3, 4, 5]
 
 
