@@ -53,7 +53,7 @@ def write_converted(folder: Path, checkpoint: Checkpoint, source: str) -> None:
         except OSError:
             if not folder.is_dir():
                 raise
-    except (OSError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise DataError(f"cannot write the converted checkpoint to {folder}: {error}; choose another cache") from error
     finally:
         if draft is not None:

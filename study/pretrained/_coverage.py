@@ -117,13 +117,14 @@ def _place(keys: KeyMap, entry: Entry, tensor: Tensor | None) -> None:
         keys.folded.append(entry.source)
     if entry.target is not None:
         value = tensor[0] if entry.drops_axis else tensor
-        # A copy of its own: safetensors stores no two tensors that share memory.
-        keys.tensors[entry.target] = value.detach().to(
-            torch.float32 if value.is_floating_point() else torch.int64,
-            memory_format=torch.contiguous_format,
-            copy=True,
-        )
+        keys.tensors[entry.target] = _owned(value.detach())
         keys.targets[entry.source] = entry.target
+
+
+def _owned(tensor: Tensor) -> Tensor:
+    """float32 or int64, contiguous, with memory of its own: safetensors stores nothing else."""
+    tensor = tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64).contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def _binds(keys: KeyMap, entry: Entry, tensor: Tensor) -> bool:
@@ -148,7 +149,7 @@ def _fold(keys: KeyMap, entries: Layer, weights: Mapping[str, Tensor]) -> None:
     """Subtract biases from the running means behind them."""
     for entry in entries:
         if entry.folds_into in keys.tensors and entry.source in keys.folded:
-            keys.tensors[entry.folds_into] -= weights[entry.source].float()
+            keys.tensors[entry.folds_into] = keys.tensors[entry.folds_into] - weights[entry.source].float()
 
 
 def _representation_dim(shapes: Mapping[str, Sequence[int]]) -> int:

@@ -40,7 +40,7 @@ def load_checkpoint(
         DataError: the file is missing, cannot be downloaded, is damaged, has another hash, wants to run something,
             or its keys and shapes are not those of the family; or there is no optimiser to keep.
     """
-    cls: type[Family] = registry.component("pretrained", family)
+    cls = _family(family)
     if optimizer not in ("keep", "reset"):
         raise DataError(f"optimizer must be keep or reset, but got {optimizer!r}")
     if parts not in ("all", "backbone"):
@@ -65,7 +65,7 @@ def _convert(
     file: Path, sha256: str, cls: type[Family], name: str, architecture: str, keeps_moments: bool, parts: Parts
 ) -> Checkpoint:
     backbone_shapes(architecture)  # an unknown name should not be noticed after reading a gigabyte
-    content = read_pickle(file, cls.inert)
+    content = read_pickle(file, _inert())
     try:
         weights = flatten(content, cls, str(file))
     except DataError as error:
@@ -90,6 +90,16 @@ def _report(keys: KeyMap, family: str, architecture: str) -> Coverage:
     )
 
 
+def _inert() -> list[str]:
+    """What files of any family mention, so that one of another family is known by its keys."""
+    return sorted({name for family in registry.names("pretrained") for name in _family(family).inert})
+
+
+def _family(name: str) -> type[Family]:
+    family: type[Family] = registry.component("pretrained", name)
+    return family
+
+
 def _epoch(content: dict[str, Any], cls: type[Family]) -> int | None:
     epoch = content.get(cls.epoch) if cls.epoch else None
     return epoch if isinstance(epoch, int) and not isinstance(epoch, bool) else None
@@ -109,7 +119,7 @@ def _advised(checkpoint: Checkpoint, source: Source) -> Checkpoint:
 def _hint(content: dict[str, Any], family: str, architecture: str) -> str:
     """Which other family the file fits, if there is one."""
     for name in registry.names("pretrained"):
-        cls: type[Family] = registry.component("pretrained", name)
+        cls = _family(name)
         try:
             fits = name != family and map_keys(flatten(content, cls, ""), cls, architecture, "all").num_problems == 0
         except DataError:

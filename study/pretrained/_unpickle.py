@@ -47,11 +47,11 @@ def read_pickle(path: Path, inert: Sequence[str]) -> dict[str, Any]:
 
 def _refusal(path: Path, message: str) -> str:
     """Which forbidden thing the file mentions, where torch's message says so."""
-    found = re.search(r"(?:GLOBAL|global:? GLOBAL|reduce for unrecognized function) ([\w.]+)", message)
+    found = re.search(r"GLOBAL (\w[\w.]*\.\w+)", message)
     if found:
         return (
             f"{path}: refused: the file wants to load {found.group(1)}, which is not a tensor; nothing of it was run. "
-            "Official files of this family do not contain that: check the family and where the file comes from"
+            "No published file does: check where it comes from, or fetch it again if it is truncated"
         )
     reason = re.search(r"Unsupported operand \d+|invalid load key[^\n]*", message)
     return f"{path}: damaged, or no checkpoint ({reason.group(0) if reason else message[:80]}); fetch it again"
