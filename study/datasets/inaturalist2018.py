@@ -57,7 +57,7 @@ class INaturalist2018(ImageFiles):
         return self._listing(folder, "val2018.json")
 
     def _listing(self, folder: Path, name: str) -> Listing:
-        """Images of an annotation file: `id` and `file_name` of each, and `image_id` and `category_id` of annotations."""
+        """Images of an annotation file: each has `id` and `file_name`, its annotation `image_id` and `category_id`."""
         path = folder / name
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
