@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,22 +105,24 @@ def fingerprint(listing: Listing, cache: Path) -> str:
     with ThreadPoolExecutor(num_threads()) as pool:
         for lines in pool.map(lambda chunk: [f"{name}\0{sha256_of(listing.root / name)}\n" for name in chunk], chunks):
             digest.update("".join(lines).encode())
-    make_folder(memo.parent)
-    write_json(memo, {"root": str(listing.root), "num_images": len(names), "sha256": digest.hexdigest()})
+    with writing(memo.parent):
+        write_json(memo, {"root": str(listing.root), "num_images": len(names), "sha256": digest.hexdigest()})
     return digest.hexdigest()
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder of the cache.
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Create a folder of the cache, and say what helps when it cannot be written.
 
     Raises:
-        DataError: it cannot be created; names the variable that says where else.
+        DataError: it cannot be created, or what is done meanwhile cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise DataError(
-            f"cannot create {folder}, where decoded images are kept ({error}); "
+            f"cannot write to {folder}, where decoded images are kept ({error}); "
             "set STUDY_CACHE to a folder that can be written"
         ) from error
 
@@ -132,7 +135,7 @@ def num_threads() -> int:
 def _remembered(memo: Path) -> str | None:
     try:
         known = (read_json_or_none(memo) or {}).get("sha256")
-    except JournalError:
+    except (OSError, JournalError):
         return None  # it is written again
     return known if isinstance(known, str) else None
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from study.datasets._listing import Listing, make_folder, num_threads
+from study.datasets._listing import Listing, num_threads, writing
 from study.datasets._mapped import mapped_bytes
 from study.errors import DataError
 from study.journal.files import write_json
@@ -55,8 +55,7 @@ def cached_pixels(listing: Listing, content: str, size: int, crop_share: float, 
     target = cache / f"{key.hexdigest()[:24]}.uint8"
     shape = (len(listing), 3, size, size)
     if not target.with_suffix(".json").exists():
-        make_folder(cache)
-        with _alone(target.with_suffix(".lock")):
+        with writing(cache), _alone(target.with_suffix(".lock")):
             if not target.with_suffix(".json").exists():  # another process may have been first
                 _decode_all(listing, target, shape, crop_share)
                 write_json(target.with_suffix(".json"), {"shape": shape, "files": content, "crop_share": crop_share})
