@@ -13,12 +13,14 @@ import torch
 from study.errors import DataError
 
 
-class Inert:
-    """Stands where a file mentions a function or class of its authors; takes no arguments and does nothing.
+def _placeholder(name: str) -> type:
+    """A class by the full name of something in the authors' script; takes no arguments and does nothing.
 
     `pickle` stores a function as its name. torch's restricted unpickler refuses every name that it was not told; it
-    is told those that a family declares, and gets this class for each.
+    is told those that a family declares, and finds such a class where the file mentions one.
     """
+    module, _, own_name = name.rpartition(".")
+    return type(own_name, (), {"__module__": module})
 
 
 def read_pickle(path: Path, inert: Sequence[str]) -> dict[str, Any]:
@@ -31,9 +33,8 @@ def read_pickle(path: Path, inert: Sequence[str]) -> dict[str, Any]:
     Raises:
         DataError: the file is no such file, truncated, holds something else than a dict, or wants to run something.
     """
-    placeholders: list[Any] = [(Inert, name) for name in inert]
     try:
-        with torch.serialization.safe_globals(placeholders):
+        with torch.serialization.safe_globals([_placeholder(name) for name in inert]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(_refusal(path, str(error))) from None

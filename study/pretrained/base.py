@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from study.errors import DataError
 from study.pretrained._layers import Layer
 
 
@@ -107,6 +109,33 @@ class Checkpoint:
     optimizer: Mapping[str, Any] | None
     sha256: str
     report: Coverage
+
+    def moments_for(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, expected: Collection[str]
+    ) -> dict[int, dict[str, Any]]:
+        """The moments by position, as `state` of the optimiser's `state_dict` has them.
+
+        Parameters whose moments the file lacks begin without.
+
+        Args:
+            network: the method's network, whose names of parameters are those of this checkpoint.
+            optimizer: of parameters of `network`, in any order and groups.
+            expected: names of the optimiser's moments, e.g. `momentum_buffer` of SGD, `momentum` of our LARS.
+
+        Raises:
+            DataError: no optimiser was kept, or it was of a kind with other moments.
+        """
+        if self.optimizer is None:
+            raise DataError("the checkpoint was loaded without its optimiser; load it with optimizer: keep")
+        state: Mapping[str, Mapping[str, Any]] = self.optimizer["state"]
+        if strange := sorted({key for moments in state.values() for key in moments} - {*expected}):
+            raise DataError(
+                f"the published optimiser has {', '.join(strange)}, but this one knows {', '.join(sorted(expected))}; "
+                "choose the published kind of optimiser, or write optimizer: reset"
+            )
+        names = {parameter: name for name, parameter in network.named_parameters()}
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        return {i: dict(state[names[p]]) for i, p in enumerate(parameters) if names[p] in state}
 
     @property
     def network(self) -> dict[str, Tensor]:

@@ -28,8 +28,8 @@ class MoCoV3(Family):
     Versions of the code differ in whether the predictor ends in a batch normalisation; both are read. No method here
     has these heads; the momentum encoder is the `teacher`.
 
-    Source: https://github.com/facebookresearch/moco-v3, moco/builder.py and main_moco.py. Licence: CC BY-NC 4.0 (do
-    not pass the weights on commercially).
+    Source: https://github.com/facebookresearch/moco-v3, moco/builder.py and main_moco.py.
+    Licence: CC BY-NC 4.0, no commercial use.
     """
 
     sections = ({"state_dict": ""},)

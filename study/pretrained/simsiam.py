@@ -11,8 +11,8 @@ class SimSiam(Family):
 
     The projector's last linear layer has a bias that is never trained; the batch normalisation behind it takes it up.
 
-    Source: https://github.com/facebookresearch/simsiam, simsiam/builder.py and main_simsiam.py. Licence: CC BY-NC 4.0
-    (do not pass the weights on commercially).
+    Source: https://github.com/facebookresearch/simsiam, simsiam/builder.py and main_simsiam.py.
+    Licence: CC BY-NC 4.0, no commercial use.
     """
 
     sections = ({"state_dict": ""},)

@@ -1,4 +1,4 @@
-"""SwAV's ResNets, and those of DeepCluster-v2 and SeLa-v2 with one set of prototypes."""
+"""SwAV's ResNets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SwAV(Family):
     makes no difference to the weights.
 
     Source: https://github.com/facebookresearch/swav, src/resnet50.py and main_swav.py; for what the published files
-    lack, issues 6, 44 and 50 there. Licence: CC BY-NC 4.0 (do not pass the weights on commercially).
+    lack, issues 6, 44 and 50 there. Licence: CC BY-NC 4.0, no commercial use.
     """
 
     sections = ({"state_dict": ""}, {"": ""})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from study.methods.simsiam import SimSiam
 from study.methods.swav import SwAV
 from study.methods.vicreg import VICReg
 from study.pretrained import Checkpoint, load_checkpoint
+from study.training.lars import LARS
+from study.training.optimizers import carry_over
 from tests.fakes import published_checkpoints as published
 
 _ROWS = torch.randn(16, 2048, generator=torch.Generator().manual_seed(2))
@@ -87,6 +89,35 @@ def test_vicreg(tmp_path: Path, resnet50: nn.Module, images: Tensor, features: T
     _moments_are_halves(checkpoint, network, "momentum")
     assert checkpoint.optimizer is not None
     assert checkpoint.optimizer["param_groups"] == [{"lr": 0.2, "weight_decay": 1e-6, "momentum": 0.9, "eta": 0.001}]
+
+
+@pytest.mark.parametrize(
+    ("family", "key", "build"),
+    [
+        ("vicreg", "momentum", lambda parameters: LARS(parameters, lr=0.1)),
+        ("simsiam", "momentum_buffer", lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9)),
+    ],
+)
+def test_optimisers_go_on_with_the_published_moments(
+    tmp_path: Path, family: str, key: str, build: Callable[[Any], torch.optim.Optimizer]
+) -> None:
+    """One step without gradient: the weights, all 1, move by the rate times the decayed moment, a half."""
+    file = _official(family, tmp_path / "file.pth", width=8)
+    checkpoint = load_checkpoint(file, family=family, optimizer="keep")
+    network = _network({"vicreg": VICReg, "simsiam": SimSiam}[family], checkpoint)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    parameters = [*network.parameters()]
+    optimizer = build([{"params": parameters[1::2]}, {"params": parameters[::2]}])
+    carry_over(optimizer, {"state": checkpoint.moments_for(network, optimizer, {key})})
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.detach(), before[name] - 0.1 * 0.9 * 0.5)
+    with pytest.raises(DataError, match=f"published optimiser has {key}, but this one knows exp_avg, exp_avg_sq, step"):
+        checkpoint.moments_for(network, optimizer, {"exp_avg", "exp_avg_sq", "step"})
+    with pytest.raises(DataError, match="load it with optimizer: keep"):
+        load_checkpoint(file, family=family).moments_for(network, optimizer, {key})
 
 
 def test_barlow_twins(tmp_path: Path, resnet50: nn.Module, images: Tensor, features: Tensor) -> None:
@@ -193,17 +224,20 @@ def test_torchvision(
     assert checkpoint.report.ignored == (("fc.weight",) if has_classifier else ())
 
 
-def _official(family: str, file: Path) -> Path:
-    """The file of a family with the original's names, shapes and nesting, and one number behind each tensor."""
+def _official(family: str, file: Path, width: int = 8192) -> Path:
+    """The file of a family with the original's names, shapes and nesting, and one number behind each tensor.
+
+    Another `width` is that of wide heads.
+    """
     with torch.device("meta"):
         backbone = published.hollow_resnet()
         match family:
             case "swav":
                 models: list[Any] = [published.SwAVModel(backbone)]
             case "vicreg":
-                models = [published.VICRegModel(backbone)]
+                models = [published.VICRegModel(backbone, width)]
             case "barlow_twins":
-                models = [published.BarlowTwinsModel(backbone)]
+                models = [published.BarlowTwinsModel(backbone, width)]
             case "simsiam":
                 models = [published.SimSiamModel(backbone)]
             case "moco_v3":
