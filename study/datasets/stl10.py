@@ -17,6 +17,7 @@ from study.datasets._mapped import mapped_bytes
 from study.datasets._places import download_with_torchvision, find_folder, missing_files
 from study.datasets.base import Dataset, LabelledImages, Split
 from study.errors import DataError
+from study.fetching import sha256_of
 
 _FILES = ("train_X.bin", "train_y.bin", "unlabeled_X.bin", "test_X.bin", "test_y.bin")
 _HELP = """\
@@ -89,13 +90,10 @@ class STL10(Dataset):
         return LabelledImages(everything.images[rows], everything.labels[rows])
 
     def fingerprint(self, folder: Path) -> str:
-        """sha256 over names and bytes of the training files and of the images without labels."""
+        """sha256 over names and sums of the training files and of the images without labels."""
         digest = hashlib.sha256()
         for name in _FILES[:3]:
-            digest.update(name.encode())
-            with (folder / name).open("rb") as file:
-                while block := file.read(1 << 22):
-                    digest.update(block)
+            digest.update(f"{name}\0{sha256_of(folder / name)}\n".encode())
         return digest.hexdigest()
 
     def _read(self, folder: Path, part: str, num_images: int) -> LabelledImages:

@@ -111,6 +111,9 @@ def _place(keys: KeyMap, entry: Entry, tensor: Tensor | None) -> None:
         expected = _sizes(_expected(keys, entry))
         keys.wrong.append(f"{entry.source}: shape {_sizes(tensor.shape)}, expected {expected}")
         return
+    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        keys.wrong.append(f"{entry.source}: holds values that are not finite")
+        return
     if entry.constant is not None and not bool((tensor - entry.constant).abs().max() <= 1e-3):
         keys.wrong.append(f"{entry.source}: between {tensor.min():g} and {tensor.max():g}, expected {entry.constant:g}")
     if entry.folds_into is not None:

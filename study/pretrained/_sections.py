@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from study.errors import DataError, shown
@@ -29,6 +30,8 @@ def flatten(content: Mapping[str, Any], family: type[Family], where: str) -> dic
             flat = prefix + renamed(key, family)
             if not isinstance(value, Tensor):
                 raise DataError(f"{where}: {key} is a {type(value).__name__}, not a tensor")
+            if value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_complex():
+                raise DataError(f"{where}: {key} is a tensor, but not a dense one of real numbers")
             if flat in weights:
                 raise DataError(f"{where}: {flat} stands there twice, with and without {_WRAPPER!r}")
             weights[flat] = value

@@ -129,7 +129,9 @@ def test_stl10_is_mapped_and_its_files_have_sizes(tmp_path: Path, monkeypatch: p
     (folder / "unlabeled_X.bin").write_bytes(content[:-1])
     with pytest.raises(DataError, match="truncated: expected 829440 bytes, found 829439"):
         dataset.unlabelled(folder)
+    before = dataset.fingerprint(folder)
     (folder / "train_y.bin").write_bytes(bytes(120))
+    assert dataset.fingerprint(folder) != before
     with pytest.raises(DataError, match=r"labels must be in \[1, 10\], found 0–0"):
         dataset.labelled(folder, Split.TRAIN)
 

@@ -57,6 +57,14 @@ def _agree(ours: nn.Module, theirs: nn.Module, rows: Tensor) -> None:
             )
 
 
+def test_padding_by_hand_makes_no_difference(resnet50: nn.Module, images: Tensor, features: Tensor) -> None:
+    """SwAV's and VICReg's networks pad images by 1 before a convolution that pads by 2; torchvision's pads by 3."""
+    theirs = deepcopy(resnet50)
+    theirs.conv1.padding = (2, 2)
+    with torch.no_grad():
+        assert torch.equal(theirs.eval()(nn.functional.pad(images, (1, 1, 1, 1))), features)
+
+
 def test_swav(swav_file: Path, images: Tensor, features: Tensor) -> None:
     checkpoint = load_checkpoint(swav_file, family="swav")
     assert torch.equal(_represent(checkpoint.backbone, images), features)

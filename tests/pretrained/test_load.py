@@ -100,10 +100,20 @@ class TestKeys:
         half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
         assert _load(_save(tmp_path / "half.pth", half)).head["prototypes.weight"].dtype == torch.float32
 
+    @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
     @pytest.mark.parametrize(
         ("change", "message"),
         [
             (lambda state: state.update({"module.note": "text"}), "module.note is a str, not a tensor"),
+            (
+                lambda state: state.update({"module.x": torch.eye(3).to_sparse()}),
+                "module.x is a tensor, but not a dense",
+            ),
+            (lambda state: state.update({"module.x": torch.empty(3, device="meta")}), "module.x is a tensor, but not"),
+            (
+                lambda state: state.update({"module.bn1.bias": torch.full((64,), torch.nan)}),
+                "bn1.bias: holds values that",
+            ),
             (lambda state: state.update({"conv1.weight": state["module.conv1.weight"]}), "conv1.weight stands there"),
         ],
     )
