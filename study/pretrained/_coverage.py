@@ -53,8 +53,10 @@ def map_keys(weights: Mapping[str, Tensor], family: type[Family], architecture: 
         for source, target in family.backbones.items()
         for key, shape in shapes.items()
     ]
-    attempts = [_map(weights, [*backbone, *head], family, shapes, parts) for head in family.heads]
-    return min(attempts, key=lambda attempt: attempt.num_problems)
+    known = {entry.source for entry in backbone}
+    rest = {key for key in weights if key not in known and not key.endswith("num_batches_tracked")}
+    head = min(family.heads, key=lambda head: len({entry.source for entry in head if not entry.is_counter} ^ rest))
+    return _map(weights, [*backbone, *head], family, shapes, parts)
 
 
 def backbone_shapes(architecture: str) -> dict[str, tuple[int, ...]]:

@@ -34,7 +34,7 @@ def named_moments(
         raise DataError(f"{where}: the file holds no optimiser state; write optimizer: reset")
     groups: list[dict[str, Any]] = stored["param_groups"]
     positions = [position for group in groups for position in group["params"]]
-    names = _names(content, family, weights, len(positions))
+    names = _names(content, family, weights, len(positions), len(groups))
     if len(names) != len(positions):
         raise DataError(f"{where}: the optimiser has {len(positions)} parameters, the weights {len(names)}")
     state = {}
@@ -58,7 +58,7 @@ def named_moments(
 
 
 def _names(
-    content: Mapping[str, Any], family: type[Family], weights: Mapping[str, Tensor], expected: int
+    content: Mapping[str, Any], family: type[Family], weights: Mapping[str, Tensor], expected: int, num_groups: int
 ) -> Sequence[str]:
     """Names of the parameters in the optimiser's order; a state dict has them in the model's."""
     prefix = next((s[family.trained] for s in family.sections if family.trained in s), "")
@@ -66,7 +66,7 @@ def _names(
     names = [prefix + renamed(key, family) for key in section if not key.endswith(_BUFFERS)]
     if len(names) != expected:
         names = [name for name in names if name.removeprefix(prefix) not in family.untrained]
-    if family.sorts_vectors_last:
+    if family.sorts_vectors_last and num_groups > 1:
         names.sort(key=lambda name: weights[name].ndim == 1)
     return names
 

@@ -13,14 +13,21 @@ import torch
 from study.errors import DataError
 
 
+class _Inert:
+    """Takes any arguments and does nothing."""
+
+    def __init__(self, *arguments: object) -> None:
+        del arguments
+
+
 def _placeholder(name: str) -> type:
-    """A class by the full name of something in the authors' script; takes no arguments and does nothing.
+    """An inert class by the full name of something that a file mentions.
 
     `pickle` stores a function as its name. torch's restricted unpickler refuses every name that it was not told; it
     is told those that a family declares, and finds such a class where the file mentions one.
     """
     module, _, own_name = name.rpartition(".")
-    return type(own_name, (), {"__module__": module})
+    return type(own_name, (_Inert,), {"__module__": module})
 
 
 def read_pickle(path: Path, inert: Sequence[str]) -> dict[str, Any]:

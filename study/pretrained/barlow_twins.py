@@ -12,7 +12,8 @@ class BarlowTwins(Family):
     The loss has a batch normalisation of its own, whose running statistics nothing reads. `resnet50.pth`, the
     backbone alone, is of the family torchvision_resnet.
 
-    Source: https://github.com/facebookresearch/barlowtwins, main.py; for the function, issue 36 there. Licence: MIT.
+    Source: https://github.com/facebookresearch/barlowtwins, main.py; for the function, issues 20 and 36 there.
+    Licence: MIT.
     """
 
     sections = ({"model": ""},)
@@ -26,7 +27,7 @@ class BarlowTwins(Family):
         ),
     )
     ignored = {"bn.": "running statistics of the loss, which nothing reads"}
-    inert = ("__main__.exclude_bias_and_norm",)
+    inert = ("__main__.exclude_bias_and_norm", "__mp_main__.exclude_bias_and_norm")
     epoch = "epoch"
     optimizer = "optimizer"
     trained = "model"

@@ -32,7 +32,8 @@ class Family(ABC):  # noqa: B024 - abstract, but of attributes
         epoch: name of the number of complete epochs, or None.
         optimizer: name of the optimiser's state, or None.
         trained: section whose parameters the optimiser has.
-        sorts_vectors_last: whether the optimiser's groups have matrices before vectors, or all as the model has them.
+        sorts_vectors_last: an optimiser with several groups has matrices in the first, vectors in the last; not so: all
+            as the model has them.
         untrained: parameters that an optimiser may leave out.
         moments: the optimiser's names of moments → ours.
     """

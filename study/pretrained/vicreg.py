@@ -26,7 +26,7 @@ class VICReg(Family):
             last_bias=False,
         ),
     )
-    inert = ("__main__.exclude_bias_and_norm",)
+    inert = ("__main__.exclude_bias_and_norm", "__mp_main__.exclude_bias_and_norm")
     epoch = "epoch"
     optimizer = "optimizer"
     trained = "model"

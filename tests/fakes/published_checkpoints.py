@@ -144,20 +144,25 @@ class _WeightNormed(nn.Module):
 
 
 class DINOModel(nn.Module):
-    """https://github.com/facebookresearch/dino, utils.MultiCropWrapper and vision_transformer.DINOHead."""
+    """https://github.com/facebookresearch/dino, utils.MultiCropWrapper and vision_transformer.DINOHead.
+
+    The published ResNet-50 has `out_dim=60000, hidden=4096, use_bn=True, nlayers=2, weight_norm=False`:
+    https://github.com/facebookresearch/dino/issues/189.
+    """
 
     def __init__(
         self, backbone: nn.Module, out_dim: int = 65536, hidden: int = 2048, bottleneck: int = 256,
-        *, use_bn: bool = False, representation: int = 2048,
+        *, use_bn: bool = False, nlayers: int = 3, weight_norm: bool = True, representation: int = 2048,
     ) -> None:  # fmt: skip
         super().__init__()
         self.backbone = backbone
         layers: list[nn.Module] = []
-        for inputs in (representation, hidden):
+        for inputs in (representation, *[hidden] * (nlayers - 2)):
             layers += [nn.Linear(inputs, hidden), *([nn.BatchNorm1d(hidden)] if use_bn else []), nn.GELU()]
         self.head = nn.Module()
         self.head.mlp = nn.Sequential(*layers, nn.Linear(hidden, bottleneck))
-        self.head.last_layer = _WeightNormed(bottleneck, out_dim)
+        plain = nn.Linear(bottleneck, out_dim, bias=False)
+        self.head.last_layer = _WeightNormed(bottleneck, out_dim) if weight_norm else plain
 
 
 def wrapped(network: nn.Module) -> State:
@@ -246,8 +251,8 @@ def save_dino(path: Path, student: DINOModel, teacher: DINOModel, *, has_old_nam
         **states,
         "optimizer": momentum_state(groups, "momentum_buffer", lr=0.03, momentum=0.9, weight_decay=1e-4),
         "epoch": 800,
-        "args": argparse.Namespace(arch="resnet50", out_dim=65536, output_dir="."),
-        "dino_loss": {"center": torch.linspace(-1, 1, student.head.last_layer.weight_v.shape[0])[None]},
+        "args": argparse.Namespace(arch="resnet50", out_dim=65536, output_dir=Path("logs")),
+        "dino_loss": {"center": torch.linspace(-1, 1, next(student.head.last_layer.parameters()).shape[0])[None]},
     }
     torch.save(content, path)
     return path

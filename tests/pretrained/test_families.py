@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from study import registry
+from study.backbones.resnet18 import ResNet18
 from study.backbones.resnet50 import ResNet50
 from study.errors import DataError
 from study.methods.barlow_twins import BarlowTwins
@@ -196,14 +197,33 @@ def test_dino(tmp_path: Path, resnet50: nn.Module, images: Tensor, features: Ten
     _moments_are_halves(checkpoint, network, "momentum_buffer")
 
 
-def test_dino_with_batch_normalisation_in_its_head(tmp_path: Path) -> None:
+@pytest.mark.parametrize("use_bn", [False, True])
+@pytest.mark.parametrize("nlayers", [2, 3])
+@pytest.mark.parametrize("weight_norm", [False, True])
+def test_heads_of_dino(tmp_path: Path, use_bn: bool, nlayers: int, weight_norm: bool) -> None:
+    with torch.device("meta"):
+        backbones = [published.hollow_resnet("resnet18") for _ in ("student", "teacher")]
     models = [
-        published.DINOModel(published.spread(published.hollow_resnet()), 80, 48, 32, use_bn=True)
-        for _ in ("student", "teacher")
-    ]
-    checkpoint = load_checkpoint(published.save_dino(tmp_path / "checkpoint.pth", *models), family="dino")
-    assert torch.equal(checkpoint.head["projector.4.running_var"], models[0].head.mlp[4].running_var)
-    assert torch.equal(checkpoint.head["projector.3.bias"], models[0].head.mlp[3].bias)
+        published.DINOModel(
+            published.spread(backbone), 80, 48, 32, use_bn=use_bn, nlayers=nlayers, weight_norm=weight_norm,
+            representation=512,
+        )
+        for backbone in backbones
+    ]  # fmt: skip
+    for seed, model in enumerate(models):
+        published.scrambled(model.head, seed)
+        if weight_norm:
+            model.head.last_layer.weight_g.data.fill_(1.0)
+    file = published.save_dino(tmp_path / "checkpoint.pth", *models)
+    checkpoint = load_checkpoint(file, family="dino", architecture="resnet18", optimizer="keep")
+    widths = {name: width for name, width in checkpoint.report.widths.items() if name != "representation_dim"}
+    settings = DINO(**widths, num_layers=nlayers, has_batch_norm=use_bn)
+    network = settings.build(ResNet18().build(3, 64), 512)
+    network.load_state_dict(checkpoint.network)
+    rows = _ROWS[:, :512]
+    _agree(network.projector, models[0].head.mlp, rows)
+    _agree(network.teacher.projector, models[1].head.mlp, rows)
+    _moments_are_halves(checkpoint, network, "momentum_buffer")
 
 
 def test_dino_whose_prototypes_have_other_norms_is_refused(tmp_path: Path) -> None:
@@ -251,7 +271,10 @@ def _official(family: str, file: Path, width: int = 8192) -> Path:
             case "moco_v3":
                 models = [published.MoCoV3Model(backbone, published.hollow_resnet())]
             case _:
-                models = [published.DINOModel(b) for b in (backbone, published.hollow_resnet())]
+                options = {"use_bn": True, "nlayers": 2, "weight_norm": False}
+                models = [
+                    published.DINOModel(b, 60_000, 4096, **options) for b in (backbone, published.hollow_resnet())
+                ]
     networks = [published.spread(model) for model in models]
     match family:
         case "vicreg":
@@ -271,7 +294,7 @@ def _official(family: str, file: Path, width: int = 8192) -> Path:
         ("barlow_twins", {"hidden_dim": 8192, "projection_dim": 8192}),
         ("simsiam", {"hidden_dim": 2048, "projection_dim": 2048, "predictor_hidden_dim": 512}),
         ("moco_v3", {"hidden_dim": 4096, "projection_dim": 256}),
-        ("dino", {"hidden_dim": 2048, "projection_dim": 256, "num_prototypes": 65536}),
+        ("dino", {"hidden_dim": 4096, "projection_dim": 256, "num_prototypes": 60_000}),
     ],
 )
 def test_widths_of_the_originals(tmp_path: Path, family: str, widths: dict[str, int]) -> None:

@@ -212,9 +212,7 @@ class TestNothingRuns:
         with published.in_main("exclude_bias_and_norm", lambda *arguments: calls.append(arguments)) as function:
             mentioned = _save(tmp_path / "mentioned.pth", {"state_dict": state, "filter": function})
             called = _save(tmp_path / "called.pth", {"state_dict": state, "filter": Call()})
-            assert _load(mentioned).report.num_head == 9
-            with pytest.raises(DataError, match=r"called\.pth: damaged"):
-                _load(called)
+            assert _load(mentioned).report.num_head == _load(called).report.num_head == 9
             assert calls == []
             torch.load(called, weights_only=False)
             assert calls == [("argument",)]
