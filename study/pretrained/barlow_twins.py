@@ -9,6 +9,8 @@ from study.pretrained.base import Family
 class BarlowTwins(Family):
     """`{"epoch", "model", "optimizer"}`; the optimiser's settings mention a function of the training script.
 
+    The authors have replaced the file at their address since (issue 36): it may hold the weights alone, flat.
+
     The loss has a batch normalisation of its own, whose running statistics nothing reads. `resnet50.pth`, the
     backbone alone, is of the family torchvision_resnet.
 
@@ -16,7 +18,7 @@ class BarlowTwins(Family):
     Licence: MIT.
     """
 
-    sections = ({"model": ""},)
+    sections = ({"model": ""}, {"": ""})
     backbones = {"backbone.": "backbone."}
     heads = (
         perceptron(

@@ -141,6 +141,30 @@ def test_barlow_twins(tmp_path: Path, resnet50: nn.Module, images: Tensor, featu
     assert checkpoint.report.ignored == ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked")
 
 
+def test_barlow_twins_without_the_rest(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        model = published.BarlowTwinsModel(published.hollow_resnet(), width=96)
+    torch.save(published.spread(model).state_dict(), tmp_path / "checkpoint.pth")
+    checkpoint = load_checkpoint(tmp_path / "checkpoint.pth", family="barlow_twins")
+    _network(BarlowTwins, checkpoint)
+    assert (checkpoint.epoch, checkpoint.report.num_head) == (None, 13)
+
+
+@pytest.mark.parametrize("num_groups", [1, 2])
+def test_order_of_the_parameters_of_barlow_twins(tmp_path: Path, num_groups: int) -> None:
+    """One group in the older code, matrices before vectors in the newer."""
+    with torch.device("meta"):
+        model = published.BarlowTwinsModel(published.hollow_resnet("resnet18"), width=96, representation=512)
+    for i, parameter in enumerate(published.spread(model).parameters()):
+        parameter.data = torch.full((1,) * parameter.ndim, float(i)).expand(parameter.shape)
+    groups = published.by_dimension(model) if num_groups == 2 else [list(model.parameters())]
+    file = published.save_lars(tmp_path / "checkpoint.pth", model, groups)
+    checkpoint = load_checkpoint(file, family="barlow_twins", architecture="resnet18", optimizer="keep")
+    assert checkpoint.optimizer is not None and len(checkpoint.optimizer["state"]) == len(list(model.parameters()))
+    for name, moments in checkpoint.optimizer["state"].items():
+        torch.testing.assert_close(moments["momentum"], checkpoint.network[name] / 2)
+
+
 def test_simsiam(tmp_path: Path, resnet50: nn.Module, images: Tensor, features: Tensor) -> None:
     model = published.SimSiamModel(deepcopy(resnet50), dim=160, pred_dim=48)
     published.scrambled(model.encoder.fc, 1)
