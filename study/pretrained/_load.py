@@ -52,7 +52,13 @@ def load_checkpoint(
         if folder.exists():
             return _advised(read_converted(folder), source)
     downloads = Path(torch.hub.get_dir()) / "study" if cache is None else cache / "downloads"
-    file, found = source.file(downloads)
+    try:
+        file, found = source.file(downloads)
+    except DataError as error:
+        known = "".join(f"\n  - {address}" for address in cls.addresses if address != source.location)
+        raise DataError(
+            f"{error}" + (f"\nThe authors publish files of this family at:{known}" if known else "")
+        ) from error
     if cache is not None and (folder := converted_folder(cache, found, *choices)).exists():
         return _advised(read_converted(folder), source)
     checkpoint = _convert(file, found, cls, family, architecture, optimizer == "keep", parts)

@@ -35,3 +35,4 @@ class BarlowTwins(Family):
     trained = "model"
     sorts_vectors_last = True
     moments = {"mu": "momentum"}
+    addresses = ("https://dl.fbaipublicfiles.com/barlowtwins/ljng/checkpoint.pth",)

@@ -36,6 +36,7 @@ class Family(ABC):  # noqa: B024 - abstract, but of attributes
             as the model has them.
         untrained: parameters that an optimiser may leave out.
         moments: the optimiser's names of moments → ours.
+        addresses: where the authors publish files of this family.
     """
 
     sections: ClassVar[Sequence[Mapping[str, str]]] = ({"": ""},)
@@ -50,6 +51,7 @@ class Family(ABC):  # noqa: B024 - abstract, but of attributes
     sorts_vectors_last: ClassVar[bool] = False
     untrained: ClassVar[Sequence[str]] = ()
     moments: ClassVar[Mapping[str, str]] = {}
+    addresses: ClassVar[Sequence[str]] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,35 @@ class Checkpoint:
     optimizer: Mapping[str, Any] | None
     sha256: str
     report: Coverage
+
+    def load_into(self, network: nn.Module, fresh: Collection[str] = ("queue",)) -> None:
+        """Load all weights into the network of a method.
+
+        Args:
+            network: with a torchvision ResNet as its backbone, and heads of this checkpoint's widths.
+            fresh: buffers that no file has and that begin anew.
+
+        Raises:
+            DataError: the network lacks a tensor, has another one, or one of another shape; all are listed, and
+                nothing has been loaded.
+        """
+        ours, theirs = network.state_dict(), self.network
+        problems = [
+            *(f"{key}: not in the checkpoint" for key in ours if key not in theirs and key not in fresh),
+            *(f"{key}: not in the network" for key in theirs if key not in ours),
+            *(
+                f"{key}: {tuple(theirs[key].shape)} in the checkpoint, {tuple(ours[key].shape)} in the network"
+                for key in ours
+                if key in theirs and ours[key].shape != theirs[key].shape
+            ),
+        ]
+        if problems:
+            widths = ", ".join(f"{name}: {width}" for name, width in self.report.widths.items())
+            raise DataError(
+                f"{len(problems)} tensors of the checkpoint ({self.report.family}, {widths}) and of the network do not "
+                "fit; give the method these widths:\n" + "\n".join(f"  - {problem}" for problem in problems)
+            )
+        network.load_state_dict(theirs, strict=False)
 
     def moments_for(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, expected: Collection[str]

@@ -68,3 +68,6 @@ class DINO(Family):
     sorts_vectors_last = True
     untrained = ("head.last_layer.weight_g",)
     moments = {"mu": "momentum"}
+    addresses = (
+        "https://dl.fbaipublicfiles.com/dino/dino_resnet50_pretrain/dino_resnet50_pretrain_full_checkpoint.pth",
+    )

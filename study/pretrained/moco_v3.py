@@ -39,3 +39,4 @@ class MoCoV3(Family):
     optimizer = "optimizer"
     trained = "state_dict"
     moments = {"mu": "momentum"}
+    addresses = ("https://dl.fbaipublicfiles.com/moco-v3/r-50-1000ep/r-50-1000ep.pth.tar",)

@@ -33,3 +33,7 @@ class SimSiam(Family):
     epoch = "epoch"
     optimizer = "optimizer"
     trained = "state_dict"
+    addresses = (
+        "https://dl.fbaipublicfiles.com/simsiam/models/100ep/pretrain/checkpoint_0099.pth.tar",
+        "https://dl.fbaipublicfiles.com/simsiam/models/100ep-256bs/pretrain/checkpoint_0099.pth.tar",
+    )

@@ -31,3 +31,7 @@ class SwAV(Family):
     epoch = "epoch"
     optimizer = "optimizer"
     trained = "state_dict"
+    addresses = (
+        "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
+        "https://dl.fbaipublicfiles.com/deepcluster/swav_400ep_bs256_pretrain.pth.tar",
+    )

@@ -17,3 +17,8 @@ class TorchvisionResNet(Family):
     sections = ({"model": ""}, {"state_dict": ""}, {"": ""})
     ignored = {"fc.": "the classifier"}
     epoch = "epoch"
+    addresses = (
+        "https://dl.fbaipublicfiles.com/vicreg/resnet50.pth",
+        "https://dl.fbaipublicfiles.com/barlowtwins/ljng/resnet50.pth",
+        "https://dl.fbaipublicfiles.com/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",
+    )

@@ -31,3 +31,4 @@ class VICReg(Family):
     optimizer = "optimizer"
     trained = "model"
     moments = {"mu": "momentum"}
+    addresses = ("https://dl.fbaipublicfiles.com/vicreg/resnet50_fullckpt.pth",)

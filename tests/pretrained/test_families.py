@@ -129,6 +129,26 @@ def test_optimisers_go_on_with_the_published_moments(
         load_checkpoint(file, family=family).moments_for(network, optimizer, {key})
 
 
+def test_loading_into_a_network_is_complete_or_says_why_not(swav_file: Path) -> None:
+    checkpoint = load_checkpoint(swav_file, family="swav")
+    settings = {"hidden_dim": 2048, "projection_dim": 128, "num_prototypes": 3000, "queue_size": 4}
+    network = SwAV(**settings).build(ResNet50().build(3, 64), 2048)
+    network.queue.fill_(2.0)
+    checkpoint.load_into(network)
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(tensor, torch.full_like(tensor, 2.0) if key == "queue" else checkpoint.network[key])
+    with torch.device("meta"):
+        small = SwAV(**{**settings, "num_prototypes": 64}).build(ResNet50().build(3, 64), 2048)
+        other = VICReg(projection_dim=128, hidden_dim=2048).build(ResNet50().build(3, 64), 2048)
+    with pytest.raises(DataError, match=r"prototypes\.weight: \(3000, 128\) in the checkpoint, \(64, 128\) in the net"):
+        checkpoint.load_into(small)
+    with pytest.raises(DataError) as caught:
+        checkpoint.load_into(other)
+    assert "projector.6.weight: not in the checkpoint" in str(caught.value)
+    assert "prototypes.weight: not in the network" in str(caught.value)
+    assert "hidden_dim: 2048, projection_dim: 128, num_prototypes: 3000" in str(caught.value)
+
+
 def test_barlow_twins(tmp_path: Path, resnet50: nn.Module, images: Tensor, features: Tensor) -> None:
     model = published.BarlowTwinsModel(resnet50, width=96)
     published.scrambled(model.projector, 1)
