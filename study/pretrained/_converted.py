@@ -60,14 +60,16 @@ def write_converted(folder: Path, checkpoint: Checkpoint, source: str) -> None:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def read_converted(folder: Path) -> Checkpoint:
-    """Read a folder after comparing all hashes with the manifest.
+def read_converted(folder: Path, sha256: str) -> Checkpoint:
+    """Read the conversion of the file with this hash, after comparing all hashes with the manifest.
 
     Raises:
         DataError: something in it is damaged.
     """
     try:
         manifest = read_json(folder / _MANIFEST)
+        if manifest["sha256"] != sha256:  # the folder's name has 12 digits of it
+            raise DataError(f"it was converted from a file with sha256 {manifest['sha256']}, not {sha256}")
         for name, digest in manifest["files"].items():
             if (found := sha256_of(folder / name)) != digest:
                 raise DataError(f"{name} has sha256 {found}, the manifest says {digest}")

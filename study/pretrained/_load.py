@@ -50,7 +50,7 @@ def load_checkpoint(
     if cache is not None and source.sha256 is not None:
         folder = converted_folder(cache, source.sha256, *choices)
         if folder.exists():
-            return _advised(read_converted(folder), source)
+            return _advised(read_converted(folder, source.sha256), source)
     downloads = Path(torch.hub.get_dir()) / "study" if cache is None else cache / "downloads"
     try:
         file, found = source.file(downloads)
@@ -60,7 +60,7 @@ def load_checkpoint(
             f"{error}" + (f"\nThe authors publish files of this family at:{known}" if known else "")
         ) from error
     if cache is not None and (folder := converted_folder(cache, found, *choices)).exists():
-        return _advised(read_converted(folder), source)
+        return _advised(read_converted(folder, found), source)
     checkpoint = _convert(file, found, cls, family, architecture, optimizer == "keep", parts)
     if cache is not None:
         write_converted(converted_folder(cache, found, *choices), checkpoint, source.name)

@@ -304,6 +304,12 @@ class TestConversion:
         with pytest.raises(DataError, match=r"is damaged \(.*\); delete the folder, it will be written again"):
             _load(file, cache=tmp_path / "cache")
 
+    def test_a_hash_that_begins_alike_is_another_one(self, file: Path, tmp_path: Path) -> None:
+        digest = _load(file, cache=tmp_path / "cache").sha256
+        alike = digest[:12] + digest[12:][::-1]
+        with pytest.raises(DataError, match=f"converted from a file with sha256 {digest}, not {alike}"):
+            _load(file, cache=tmp_path / "cache", sha256=alike)
+
     def test_choices_do_not_share_a_folder(self, file: Path, tmp_path: Path) -> None:
         _load(file, cache=tmp_path / "cache")
         assert _load(file, cache=tmp_path / "cache", parts="backbone").head == {}
