@@ -347,6 +347,18 @@ def test_widths_of_the_originals(tmp_path: Path, family: str, widths: dict[str, 
     assert checkpoint.report.num_backbone == _NUM_BACKBONE
 
 
+@pytest.mark.slow
+def test_the_largest_original_is_converted_with_its_optimiser(tmp_path: Path) -> None:
+    """VICReg's 175 million parameters and as many moments, written and read back."""
+    file = _official("vicreg", tmp_path / "resnet50_fullckpt.pth")
+    for _ in ("converted", "read back"):
+        checkpoint = load_checkpoint(file, family="vicreg", cache=tmp_path / "cache", optimizer="keep")
+        assert sum(tensor.numel() for tensor in checkpoint.network.values()) > 174e6
+        assert checkpoint.optimizer is not None
+        moments = checkpoint.optimizer["state"]["projector.6.weight"]["momentum"]
+        assert moments.shape == (8192, 8192) and moments.eq(0.5).all()
+
+
 def test_every_family_is_tested_here() -> None:
     text = Path(__file__).read_text()
     assert [name for name in registry.names("pretrained") if f'"{name}"' not in text] == []
