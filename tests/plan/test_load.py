@@ -184,7 +184,7 @@ def test_unknown_keys_inside_what_is_absent_from_the_file():
             "base.backbone conv_fc takes images of one size alone; write 0, or use conv_gap",
         ),
         ({"dataset__num_ssl_images": 0}, "dataset", "num_ssl_images must be >= 1"),
-        ({"dataset": "imagenet"}, "dataset", "no 'imagenet' in study/datasets/"),
+        ({"dataset": "imagenet21k"}, "dataset", "no 'imagenet21k' in study/datasets/"),
         ({"contrasts": [["e2mc"]]}, "contrasts[0]", "must hold at least 2"),
         ({"contrasts": [["e2mc", "e2mc"]]}, "contrasts[0]", "compared with itself"),
         ({"contrasts": [["e2mc", "base"], ["base", "e2mc"]]}, "contrasts[1]", "declared twice"),
