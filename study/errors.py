@@ -3,7 +3,7 @@
     StudyError                  something failed; the message says what, with which values, where, and what to do
     ├── UserError               the user can mend it (exit code 2)
     │   ├── PlanError           a sweep file or an override is wrong; carries *all* problems of the file
-    │   ├── DataError           a dataset is missing, truncated or not what it says it is
+    │   ├── DataError           a dataset or published checkpoint is missing, truncated or not what it says it is
     │   ├── HomeError           the study home cannot be used (read-only, full, another study's)
     │   └── LeaseHeldError      another orchestrator works on this study
     ├── JournalError            a file of a run is damaged or has an unknown schema version
@@ -32,7 +32,7 @@ class UserError(StudyError):
 
 
 class DataError(UserError):
-    """A dataset is missing, truncated or not what it says it is."""
+    """A dataset or a published checkpoint is missing, truncated or not what it says it is."""
 
 
 class HomeError(UserError):

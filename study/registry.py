@@ -19,6 +19,7 @@ _FAMILIES = {
     "datasets": "Dataset",
     "evaluations": "Evaluation",
     "methods": "Method",
+    "pretrained": "Family",
 }
 
 

@@ -81,7 +81,9 @@ def _orchestrate(
     if lease.replaced:
         console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
     _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
-    settings = Settings(locate_data(plan, home), site.checkpoint_every_s)
+    settings = Settings(
+        locate_data(plan, home), site.checkpoint_every_s, reuse=not args.fresh, max_hours=args.max_hours
+    )
     executor = _executor(study, site, args.slots or site.slots)
     console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
     with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
@@ -90,7 +92,7 @@ def _orchestrate(
         orchestrator = Orchestrator(plan, home, executor, lease, settings, board.show)
         try:
             progress = orchestrator.run()
-            was_stopped = study.stop.exists()
+            was_stopped = study.stop.exists() or progress.is_over_budget
         except LeaseHeldError:
             raise
         except KeyboardInterrupt:
@@ -140,7 +142,8 @@ def _make_folder(study: StudyPaths, home: HomePaths) -> None:
 def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept_code_change: bool) -> None:
     """Store the plan and make sure that old and new results may be compared."""
     study = home.study(plan.study)
-    actions.store_plan(study, plan, text)
+    if note := actions.store_plan(study, plan, text):
+        console.print(note)
     study.finished.unlink(missing_ok=True)
     study.stop.unlink(missing_ok=True)
     trials = {arm.name: actions.read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
@@ -187,6 +190,8 @@ def _complain_of_failures(progress: Progress, study: StudyPaths) -> int:
 
 
 def _interrupted(progress: Progress) -> int:
+    if progress.is_over_budget:
+        print(f"The {progress.spent_s() / 3600:.3g} hours that its attempts have taken reach --max-hours.")
     active = progress.count(RunStatus.ACTIVE)
     still = f" {active} runs go on and will be adopted." if active else ""
     print(f"Stopped; nothing is lost.{still} To carry on: {shlex.join(['python', *sys.argv])}")

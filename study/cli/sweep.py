@@ -32,6 +32,8 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--site", metavar="FILE", help="where to run (default: $STUDY_SITE, slurm/site.yaml, here)")
     parser.add_argument("--slots", metavar="N", type=_positive, help="runs at once (default: one per GPU, or core)")
     parser.add_argument("--dry-run", action="store_true", help="show arms, runs and expected time; do nothing")
+    parser.add_argument("--fresh", action="store_true", help="train anew what another study of the home has trained")
+    parser.add_argument("--max-hours", metavar="H", type=_hours, help="stop, saved, after so many hours of all slots")
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
@@ -151,3 +153,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, but got {text!r}")
     return int(text)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of hours above 0, but got {text!r}")
+    return hours

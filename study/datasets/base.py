@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -37,11 +36,17 @@ class Dataset(ABC):
     """Base of all datasets; subclasses are frozen dataclasses whose fields are their configuration.
 
     Validation images never take part in pre-training; nothing of the test split is read unless it is asked for.
+    Tensors of images may be views of files that are mapped into memory: nobody writes into them.
+
+    Attributes:
+        num_classes: number of classes.
+        num_channels: 1 for grey images, 3 for colours.
+        image_size: height and width in pixels.
     """
 
-    num_classes: ClassVar[int]
-    num_channels: ClassVar[int]
-    image_size: ClassVar[int]
+    num_classes: int
+    num_channels: int
+    image_size: int
 
     @abstractmethod
     def locate(self, roots: Sequence[Path]) -> Path:

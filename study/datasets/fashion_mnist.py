@@ -7,7 +7,6 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -49,9 +48,9 @@ class FashionMNIST(Dataset):
     num_validation_images: int = 5_000
     split_seed: int = 12345
 
-    num_classes: ClassVar[int] = 10
-    num_channels: ClassVar[int] = 1
-    image_size: ClassVar[int] = 28
+    num_classes = 10
+    num_channels = 1
+    image_size = 28
 
     def __post_init__(self) -> None:
         for name in ("num_ssl_images", "num_validation_images"):

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 
 def draw_labels(
-    labels: NDArray[np.int64], percent: int, *, dataset: str, base_seed: int, draw: int
+    labels: NDArray[np.int64], percent: int, *, dataset: str, label_seed: str, draw: int
 ) -> NDArray[np.int64]:
     """Draw a class-balanced subset of a labelled pool.
 
-    A pure function of its arguments: every arm gets the same labels, every base seed gets new ones, so that
-    the spread over base seeds contains the luck of the draw.
+    A pure function of its arguments: every arm gets the same labels, every unit gets new ones, so that
+    the spread over units contains the luck of the draw.
 
     The pool is shuffled once; each class then hands out its images in that order, one per round, until the
     subset is full. Class counts therefore differ by at most one while the classes last, and a class that runs
@@ -24,7 +24,7 @@ def draw_labels(
         labels: class of every image of the pool, shape (num_images,).
         percent: size of the subset in percent of the pool, in (0, 100]; rounded to whole images.
         dataset: the dataset's name.
-        base_seed: seed of the base pre-training.
+        label_seed: see `EvaluationTask.label_seed`.
         draw: number of the draw, from 0.
 
     Returns:
@@ -39,7 +39,7 @@ def draw_labels(
     size = subset_size(num_images, percent, len(np.unique(labels)))
     if percent == 100:
         return np.arange(num_images, dtype=np.int64)
-    shuffled = _generator(dataset, percent, base_seed, draw).permutation(num_images)
+    shuffled = _generator(dataset, percent, label_seed, draw).permutation(num_images)
     rounds = _occurrence(labels[shuffled])
     chosen = shuffled[np.argsort(rounds, kind="stable")[:size]]
     return np.sort(chosen).astype(np.int64)
@@ -56,8 +56,8 @@ def subset_size(num_images: int, percent: int, num_classes: int) -> int:
     return size
 
 
-def _generator(dataset: str, percent: int, base_seed: int, draw: int) -> np.random.Generator:
-    key = f"label draw/{dataset}/{percent}/{base_seed}/{draw}"
+def _generator(dataset: str, percent: int, label_seed: str, draw: int) -> np.random.Generator:
+    key = f"label draw/{dataset}/{percent}/{label_seed}/{draw}"
     return np.random.default_rng(int.from_bytes(sha256(key.encode()).digest(), "big"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,15 +32,16 @@ class EvaluationTask:
         train: the labelled pool.
         held_out: what the evaluation is judged on; validation while tuning, test when confirming.
         num_classes: number of classes.
-        dataset: the dataset's name; with `base_seed` it decides which labels are drawn, never the arm.
-        base_seed: label draws are new for every base and equal across arms.
+        dataset: the dataset's name; with `label_seed` it decides which labels are drawn, never the arm.
+        label_seed: equal across arms, new for every unit of the statistics: the base seed, and where the unit is the
+            continuation, `<base seed>.<continuation seed>`.
     """
 
     train: Representations
     held_out: Representations
     num_classes: int
     dataset: str
-    base_seed: int
+    label_seed: str
 
 
 class Evaluation(ABC):
@@ -55,6 +56,10 @@ class Evaluation(ABC):
     @abstractmethod
     def __call__(self, task: EvaluationTask) -> Mapping[str, float]:
         """Return metric name → value. Deterministic: two calls give equal numbers."""
+
+    def label_draws(self, task: EvaluationTask) -> Sequence[NDArray[np.int64]]:  # noqa: ARG002 - few draw
+        """Return the indices into the labelled pool of every draw that a call makes; none when it reads it whole."""
+        return ()
 
     def check_pool(self, num_images: int, num_classes: int) -> None:  # noqa: B027 - few need it
         """Raise ValueError when a labelled pool of this size is too small; asked before anything is trained."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,9 +106,13 @@ class LinearProbe(Evaluation):
         ]
         return dict(zip(self.metric_names(), [*top1, float(np.mean(top1))], strict=True))
 
+    def label_draws(self, task: EvaluationTask) -> Sequence[NDArray[np.int64]]:
+        """Return the indices of every draw of every label fraction."""
+        return [self._draw(task, percent, draw) for percent, n, _ in self._fractions for draw in range(n)]
+
     @staticmethod
     def _draw(task: EvaluationTask, percent: int, draw: int) -> NDArray[np.int64]:
-        return draw_labels(task.train.labels, percent, dataset=task.dataset, base_seed=task.base_seed, draw=draw)
+        return draw_labels(task.train.labels, percent, dataset=task.dataset, label_seed=task.label_seed, draw=draw)
 
 
 def _standardised(task: EvaluationTask) -> tuple[Representations, Representations]:

@@ -39,6 +39,7 @@ class AttemptState:
         job: contents of job.json.
         claim: contents of the claim, or None.
         started: the `started` event, or None.
+        paired: what equals that of other arms with the same seeds: name → sha256 (hex).
         last_event: the newest event, or None.
         failure: the `failed` event, or None.
         verdict: how an orchestrator found that it ended, or None.
@@ -53,6 +54,7 @@ class AttemptState:
     job: Mapping[str, Any]
     claim: Mapping[str, Any] | None = None
     started: Mapping[str, Any] | None = None
+    paired: Mapping[str, str] = field(default_factory=dict)
     last_event: Mapping[str, Any] | None = None
     failure: Mapping[str, Any] | None = None
     verdict: Ending | None = None
@@ -75,12 +77,14 @@ class RunState:
     Attributes:
         attempts: in order.
         trained: contents of the run's trained.json, or None.
-        evaluations: keys of the evaluations that exist.
+        evaluations: the evaluations that exist, by key.
+        reused: `study` and `run_id` that the results were taken from, or None.
     """
 
     attempts: tuple[AttemptState, ...] = ()
     trained: Mapping[str, Any] | None = None
     evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reused: Mapping[str, Any] | None = None
 
     @property
     def last(self) -> AttemptState | None:
@@ -118,6 +122,7 @@ def replay_attempt(paths: AttemptPaths) -> AttemptState:
         job=job,
         claim=claim,
         started=started,
+        paired=next((e["hashes"] for e in events if e["event"] == "paired"), {}),
         last_event=last,
         failure=next((e for e in reversed(events) if e["event"] == "failed"), None),
         verdict=Ending.from_json(verdict) if verdict else None,
@@ -145,6 +150,7 @@ def replay_run(paths: RunPaths) -> RunState:
         attempts=attempts,
         trained=read_json_or_none(paths.trained),
         evaluations=evaluations,
+        reused=read_json_or_none(paths.reused),
     )
 
 

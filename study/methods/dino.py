@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -30,7 +31,9 @@ class DINO(Method):
 
     Attributes:
         projection_dim: width of the projections, the head's bottleneck.
-        hidden_dim: width of the two hidden layers.
+        hidden_dim: width of the hidden layers.
+        num_layers: linear layers of the projector; 2 in the ResNet-50 that the authors publish.
+        has_batch_norm: batch normalisation behind the hidden layers; the published ResNet-50 has it.
         num_prototypes: number of soft clusters.
         student_temperature: divides the student's scores, which lie in [-1, 1]; > 0.
         teacher_temperature: divides the teacher's; the smaller, the harder the targets; > 0.
@@ -54,22 +57,23 @@ class DINO(Method):
     teacher_momentum: float = 0.996
     centre_momentum: float = 0.9
     freeze_prototypes_epochs: int = 1
+    num_layers: int = 3
+    has_batch_norm: bool = False
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "projection_dim", "hidden_dim", "num_prototypes")
+        require_at_least(self, 1, "projection_dim", "hidden_dim", "num_prototypes", "num_layers")
         require_positive(self, "student_temperature", "teacher_temperature")
         require_momentum(self, "teacher_momentum", "centre_momentum")
         require_at_least(self, 0, "freeze_prototypes_epochs")
 
     def build(self, backbone: nn.Module, representation_dim: int) -> DINONetwork:
         """Put projector and prototypes on `backbone`, and a teacher beside them."""
-        projector = nn.Sequential(
-            nn.Linear(representation_dim, self.hidden_dim),
-            nn.GELU(),
-            nn.Linear(self.hidden_dim, self.hidden_dim),
-            nn.GELU(),
-            nn.Linear(self.hidden_dim, self.projection_dim),
-        )
+        widths = (representation_dim, *[self.hidden_dim] * (self.num_layers - 1), self.projection_dim)
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths[:-1]):
+            normalisation = [nn.BatchNorm1d(outputs)] if self.has_batch_norm else []
+            layers += [nn.Linear(inputs, outputs), *normalisation, nn.GELU()]
+        projector = nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
         return DINONetwork(backbone, projector, _Cosines(self.projection_dim, self.num_prototypes, bias=False), self)
 
 

@@ -17,39 +17,48 @@ from study.journal.endings import Ending
 from study.journal.files import create_once, read_json, read_json_or_none, write_json, write_text
 from study.journal.process import is_alive, is_on_this_host, this_process
 from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
+from study.orchestration.amendments import is_amendment, record_amendment
 from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
 from study.plan.identity import code_identity
 from study.plan.model import SCHEMA_VERSION, EvaluationRequest, Plan, RunSpec
 from study.search.trial import Trial, TrialState
 
 
-def store_plan(study: StudyPaths, plan: Plan, text: str) -> None:
-    """Keep the sweep file verbatim and the resolved plan.
+def store_plan(study: StudyPaths, plan: Plan, text: str) -> str | None:
+    """Keep the sweep file verbatim and the resolved plan; returns what to say about seeds that were added.
 
     Raises:
         HomeError: the folder holds another plan; shows the difference.
     """
     check_plan(study, plan)
+    old = read_json_or_none(study.plan)
+    note = None
+    if old is not None and is_amendment(before := Plan.from_json(old), plan):
+        note = record_amendment(study, before, plan)
     write_json(study.plan, _through_json(plan.as_json()))
     write_text(study.plan_yaml, text)
+    return note
 
 
 def check_plan(study: StudyPaths, plan: Plan) -> None:
-    """Refuse a plan that differs from the stored one; the same study may only gain evaluations.
+    """Refuse a plan that differs from the stored one; the same study may only gain evaluations and confirming seeds.
 
     Raises:
         HomeError: the folder holds another plan; shows the difference.
     """
-    new = _through_json(plan.as_json())
-    old = read_json_or_none(study.plan)
-    if old is not None:
-        before = old.get("evaluations", [])
-        kept = {**new, "evaluations": [e for e in new["evaluations"] if e in before]}
-        if old != kept:
-            raise HomeError(
-                f"{study.root} belongs to another plan of the same name:\n{_diff(old, new)}\n"
-                f"Give the changed study a name of its own, e.g. study={plan.study}-2, or choose another --home"
-            )
+    stored = read_json_or_none(study.plan)
+    if stored is None:
+        return
+    before = Plan.from_json(stored)
+    old, new = _through_json(before.as_json()), _through_json(plan.as_json())
+    kept = {**new, "evaluations": [e for e in new["evaluations"] if e in old["evaluations"]]}
+    if is_amendment(before, plan):
+        kept["confirm"] = old["confirm"]
+    if old != kept:
+        raise HomeError(
+            f"{study.root} belongs to another plan of the same name:\n{_diff(old, new)}\n"
+            f"Give the changed study a name of its own, e.g. study={plan.study}-2, or choose another --home"
+        )
 
 
 def check_code(home: HomePaths, runs: Sequence[RunPaths], *, accept_change: bool) -> str | None:

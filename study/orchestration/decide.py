@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from study.orchestration.canary import Canaries
 from study.orchestration.snapshot import RunStatus, RunView
 from study.plan.expand import base_spec, confirm_specs, inherited, required_evaluations, tune_specs
 from study.plan.model import Arm, EvaluationRequest, Phase, Plan, RunSpec
@@ -63,16 +64,20 @@ def decide(plan: Plan, now: Situation) -> list[Action]:
     """The actions that are possible now, most urgent first; outcomes are told before anything is started.
 
     Searches come first, because they are sequential; base models before the confirming runs that are short and fill
-    the gaps at the end. An arm is confirmed as soon as its own search is over: there is no barrier.
+    the gaps at the end. An arm is confirmed as soon as its own search is over: there is no barrier. Of an arm that has
+    not shown yet that it works, one run at a time is started.
     """
     tells: list[Action] = list(_outcomes(plan, now))
     if tells:
         return tells
     actions: list[Action] = []
     free = now.num_free_slots
+    canaries = Canaries(now.trials, now.runs)
     for action in _startable(plan, now):
         if free <= 0:
             break
+        if isinstance(action, Submit) and not canaries.allow(action.spec):
+            continue
         actions.append(action)
         if isinstance(action, Ask):
             break  # its runs are known only after asking

@@ -61,7 +61,7 @@ def count_runs(plan: Plan) -> dict[Phase, int]:
     """Runs that the plan needs, by phase."""
     tuned = sum(arm.is_tuned for arm in plan.arms)
     per_trial = len(plan.tune.base_seeds) * len(plan.tune.continuation_seeds)
-    confirming = sum(len(plan.confirm.continuation_seeds) if arm.continued else 1 for arm in plan.arms)
+    confirming = sum(len(plan.continuation_seeds(arm, Phase.CONFIRM)) for arm in plan.arms)
     return {
         Phase.PREPARE: len(plan.base_seeds),
         Phase.TUNE: tuned * plan.tune.trials_per_arm * per_trial,
@@ -106,7 +106,7 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
     times = []
     for step in range(_PROBE_STEPS + 1):
         start = time.perf_counter()
-        output = network(make_views(augmentation, images, "forecast", step))
+        output = network(make_views(augmentation, images, ("forecast",), 0, step))
         backpropagate(output, add_on.pull(output))
         times.append(time.perf_counter() - start)
     return min(times)  # the first step pays for allocations, others for busy neighbours

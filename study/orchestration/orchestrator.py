@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from study.orchestration.decide import Ask, Situation, Submit, Tell, decide, eva
 from study.orchestration.hang import HangWatch
 from study.orchestration.lease import Lease
 from study.orchestration.progress import Progress
+from study.orchestration.reuse import TrainedRuns
 from study.orchestration.snapshot import Observer, RunStatus, RunView
 from study.orchestration.stop import is_urgent
 from study.paths import HomePaths, RunPaths
@@ -30,11 +31,21 @@ _STOP_PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What the orchestrator needs to know beyond the plan; none of it is part of any identity."""
+    """What the orchestrator needs to know beyond the plan; none of it is part of any identity.
+
+    Attributes:
+        data_folder: the dataset.
+        checkpoint_every_s: seconds between two checkpoints.
+        hang_patience_s: seconds without a step after which a run counts as hung, at least.
+        reuse: whether equal runs of other studies are taken over instead of being repeated.
+        max_hours: stop gracefully when the study's attempts have kept slots busy for so many hours in all.
+    """
 
     data_folder: Path
     checkpoint_every_s: float = 30.0
     hang_patience_s: float = 600.0
+    reuse: bool = True
+    max_hours: float | None = None
 
 
 class Orchestrator:
@@ -50,6 +61,7 @@ class Orchestrator:
         self._study = home.study(plan.study)
         self._observer = Observer(executor.is_alive, partial(actions.settle, executor))
         self._hang_watch = HangWatch(settings.hang_patience_s)
+        self._trained = TrainedRuns(home, plan.study) if settings.reuse else None
         self._study.search.mkdir(exist_ok=True)
         self._searches = {
             arm.name: ArmSearch(
@@ -80,6 +92,8 @@ class Orchestrator:
             self._show(progress)
             if self._study.stop.exists():
                 return self.stop(now=is_urgent(self._study))
+            if self._settings.max_hours is not None and progress.spent_s() >= 3600 * self._settings.max_hours:
+                return replace(self.stop(), is_over_budget=True)
             statuses = [view.status for _, _, view in progress.runs.values()]
             if statuses == idle_at:  # nothing has happened since there was nothing to do
                 time.sleep(_POLL_S)
@@ -148,8 +162,11 @@ class Orchestrator:
         match action:
             case Submit(spec, evaluations):
                 phase = Phase(spec.labels["phase"])
+                run = self._paths(spec, phase)
+                if phase is not Phase.PREPARE and self._trained and self._trained.take_over(run, spec, evaluations):
+                    return
                 actions.submit(
-                    self._home, self._paths(spec, phase), spec, evaluations, self._executor,
+                    self._home, run, spec, evaluations, self._executor,
                     study=self._plan.study, data_folder=self._settings.data_folder,
                     checkpoint_every_s=self._settings.checkpoint_every_s,
                 )  # fmt: skip

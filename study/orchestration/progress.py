@@ -19,12 +19,18 @@ class Progress:
         trials: the trials of every tuned arm.
         is_stopping: running attempts are saving and leaving.
         news: what the executor has to say.
+        is_over_budget: the study was stopped because it has used up its hours.
     """
 
     runs: Mapping[str, tuple[RunSpec, Phase, RunView]]
     trials: Mapping[str, list[Trial]]
     is_stopping: bool = False
     news: tuple[str, ...] = ()
+    is_over_budget: bool = False
+
+    def spent_s(self) -> float:
+        """Seconds for which the study's attempts have kept slots busy; bases count for whoever needs them."""
+        return sum(view.spent_s for _, _, view in self.runs.values())
 
     def failures(self) -> Mapping[str, tuple[RunSpec, Phase, RunView]]:
         """Runs without which the study has no result: those that failed, and bases that nobody can continue."""

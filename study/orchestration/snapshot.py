@@ -39,6 +39,7 @@ class RunView:
         failure: kind and message of the last failure.
         trouble: what went wrong with attempts since this orchestrator started, and was or is tried again.
         train_cpu_s: CPU seconds of the training.
+        spent_s: seconds from the start to the newest sign of life, over all attempts; 0 for a run that was taken over.
     """
 
     status: RunStatus = RunStatus.WAITING
@@ -50,6 +51,7 @@ class RunView:
     failure: str | None = None
     trouble: tuple[str, ...] = ()
     train_cpu_s: float = 0.0
+    spent_s: float = 0.0
 
 
 class Observer:
@@ -129,6 +131,7 @@ class Observer:
             failure=message,
             trouble=tuple(f"attempt {a.number}: {a.verdict}" for a in recent if a.verdict and a.verdict.is_trouble),
             train_cpu_s=float(state.trained["cpu_s"]) if state.trained else 0.0,
+            spent_s=_spent_s(state),
         )
 
 
@@ -141,7 +144,19 @@ def _active_view(paths: RunPaths, state: RunState) -> RunView:
         beat.get("num_steps", 0),
         len(state.attempts),
         evaluations=state.evaluations,
+        spent_s=_spent_s(state, beat.get("t")),
     )
+
+
+def _spent_s(state: RunState, beat_t: float | None = None) -> float:
+    if state.reused is not None:
+        return 0.0
+    spent = 0.0
+    for attempt in state.attempts:
+        if attempt.started is not None:
+            last_t = (attempt.last_event or attempt.started)["t"]
+            spent += max(last_t, beat_t or 0.0 if attempt is state.last else 0.0) - attempt.started["t"]
+    return spent
 
 
 def _lacks_verdict(attempt: AttemptState) -> bool:

@@ -110,6 +110,11 @@ class RunPaths:
         return self.root / "published.json"
 
     @property
+    def reused(self) -> Path:
+        """Says which run of another study this one's results were taken from."""
+        return self.root / "reused.json"
+
+    @property
     def attempts(self) -> Path:
         """One folder per attempt."""
         return self.root / "attempts"

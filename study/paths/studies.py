@@ -26,6 +26,14 @@ class StudyPaths:
         """The resolved plan."""
         return self.root / "plan.json"
 
+    def amendment(self, number: int) -> Path:
+        """What was added to the plan later, numbered from 1."""
+        return self.root / "amendments" / f"{number:03d}.json"
+
+    def amendments(self) -> list[Path]:
+        """All of them, in order."""
+        return sorted((self.root / "amendments").glob("[0-9]*.json"))
+
     @property
     def lease(self) -> Path:
         """Who orchestrates."""

@@ -12,7 +12,7 @@ from study.paths import RESERVED_NAMES
 from study.plan.components import build
 from study.plan.model import Arm, Component
 from study.plan.salvage import has
-from study.plan.schema import UNREAD_SETTINGS, SweepIn
+from study.plan.schema import UNREAD_SETTINGS, ConfirmIn, SweepIn, TuneIn
 
 
 def check_study(sweep: SweepIn, problems: list[Problem]) -> None:
@@ -31,14 +31,31 @@ def check_seeds(sweep: SweepIn, problems: list[Problem]) -> None:
                 if twice:
                     message = f"every seed counts once, but {shown(twice)} stand there more than once"
                     problems.append(Problem(f"{phase}.{level}", message))
+    if has(sweep, "confirm") and sweep.unit == "continuation" and len(sweep.confirm.base_seeds) > 1:
+        message = (
+            f"unit: continuation compares runs of one checkpoint, but there are {shown(sweep.confirm.base_seeds)}; "
+            "keep one, or write unit: base"
+        )
+        problems.append(Problem("confirm.base_seeds", message))
     if has(sweep, "tune", "confirm") and sweep.tune is not None:
-        shared = sorted(set(sweep.tune.base_seeds) & set(sweep.confirm.base_seeds))
-        if shared:
-            message = (
-                f"tune and confirm share base seeds {shown(shared)}; what was tuned on a base cannot be confirmed "
-                f"on it: take other seeds than tune's {shown(sweep.tune.base_seeds)}"
-            )
-            problems.append(Problem("confirm.base_seeds", message))
+        _check_fresh(sweep.tune, sweep.confirm, sweep.unit, problems)
+
+
+def _check_fresh(tune: TuneIn, confirm: ConfirmIn, unit: str, problems: list[Problem]) -> None:
+    """What was tuned on a unit is not confirmed on it."""
+    level = "base_seeds" if unit == "base" else "continuation_seeds"
+    tuned, confirmed = getattr(tune, level), getattr(confirm, level)
+    shared = sorted(set(tuned) & set(confirmed))
+    if shared:
+        what = "base" if unit == "base" else "continuation seed"
+        message = (
+            f"tune and confirm share {what.removesuffix(' seed')} seeds {shown(shared)}; what was tuned on a {what} "
+            f"cannot be confirmed on it: take other seeds than tune's {shown(tuned)}"
+        )
+        problems.append(Problem(f"confirm.{level}", message))
+    if unit == "continuation" and set(tune.base_seeds) != set(confirm.base_seeds):
+        message = f"unit: continuation tunes the checkpoint that it confirms: write {shown(confirm.base_seeds)}"
+        problems.append(Problem("tune.base_seeds", message))
 
 
 def check_recipes(sweep: SweepIn, dataset: Component | None, problems: list[Problem]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -34,9 +35,11 @@ def run_spec(
 ) -> RunSpec:
     """One run of an arm with the tuned parameters `params` (dotted name → value).
 
-    An arm that is not continued has neither criterion nor optimiser, and continuation seed 0.
+    An arm that is not continued has neither criterion nor optimiser; see `Plan.continuation_seeds` for its seeds.
     """
     common = {**_substrate(plan), "initial": {"base": base_spec(plan, base_seed).identity}}
+    if plan.unit == "continuation":
+        common["labels_vary"] = True  # with the continuation seed
     if arm.continued:
         criterion, recipe = configured(plan, arm, params)
         training = {
@@ -49,10 +52,10 @@ def run_spec(
             "numerics": dict(plan.numerics),
         }
     else:
-        continuation_seed = 0
+        seeds = {"base": base_seed} | ({"continuation": continuation_seed} if continuation_seed else {})
         training = {
             "stage": "continuation", **common, "criterion": NO_CRITERION, "epochs": 0,
-            "seeds": {"base": base_seed}, "numerics": dict(plan.numerics),
+            "seeds": seeds, "numerics": dict(plan.numerics),
         }  # fmt: skip
     identity = training_identity(training)
     labels = {
@@ -101,9 +104,9 @@ def required_evaluations(plan: Plan, phase: Phase) -> tuple[EvaluationRequest, .
 
 
 def _over_seeds(plan: Plan, arm: Arm, params: Mapping[str, float], phase: Phase) -> list[RunSpec]:
-    seeds = plan.tune if phase is Phase.TUNE else plan.confirm
-    continuation_seeds = seeds.continuation_seeds if arm.continued else (0,)
-    return [run_spec(plan, arm, params, b, c, phase) for b in seeds.base_seeds for c in continuation_seeds]
+    base_seeds = (plan.tune if phase is Phase.TUNE else plan.confirm).base_seeds
+    seeds = itertools.product(base_seeds, plan.continuation_seeds(arm, phase))
+    return [run_spec(plan, arm, params, base, continuation, phase) for base, continuation in seeds]
 
 
 def _substrate(plan: Plan) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def _plan(
         arms=tuple(all_arms),
         reference=sweep.reference,
         unit=sweep.unit,
+        test=sweep.test,
         contrasts=tuple((a, b) for a, b in sweep.contrasts),
         evaluations=tuple(evaluations),
         primary=sweep.primary,

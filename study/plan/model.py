@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -113,7 +114,12 @@ class Confirm:
 
 @dataclass(frozen=True)
 class Plan:
-    """The validated study; see the sweep file for the meaning of each key."""
+    """The validated study; see the sweep file for the meaning of each key.
+
+    Attributes:
+        unit: what counts as independent: `base`, or `continuation`, whose statements are about one checkpoint.
+        test: what the p-values of the contrasts come from: `paired_t`, or the exact `sign_flip`.
+    """
 
     study: str
     question: str
@@ -133,6 +139,7 @@ class Plan:
     tune: Tune
     confirm: Confirm
     numerics: Mapping[str, Any]
+    test: str = "paired_t"
     schema_version: int = SCHEMA_VERSION
 
     def arm(self, name: str) -> Arm:
@@ -143,7 +150,16 @@ class Plan:
     def base_seeds(self) -> tuple[int, ...]:
         """Seeds of all base models that are needed, those of the searches first."""
         searched = self.tune.base_seeds if any(arm.is_tuned for arm in self.arms) else ()
-        return (*searched, *self.confirm.base_seeds)
+        return tuple(dict.fromkeys((*searched, *self.confirm.base_seeds)))
+
+    def continuation_seeds(self, arm: Arm, phase: Phase) -> tuple[int, ...]:
+        """The continuation seeds of an arm's runs of a phase.
+
+        An arm that is not continued has one run per base, with seed 0, unless the continuation is the unit: label draws
+        then differ between units, and so do its evaluations.
+        """
+        seeds = self.tune if phase is Phase.TUNE else self.confirm
+        return seeds.continuation_seeds if arm.continued or self.unit == "continuation" else (0,)
 
     def as_json(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars."""
@@ -230,6 +246,15 @@ class RunSpec:
             return cls(**data)
         except TypeError as error:
             raise JournalError(f"the spec of run {data.get('run_id')!r} is damaged ({error})") from error
+
+
+_RUN_ID = re.compile(r"(.+)-b\d+-c\d+-[0-9a-f]{12}")
+
+
+def arm_of(run_id: str) -> str | None:
+    """The arm that a run belongs to; None for a base."""
+    found = _RUN_ID.fullmatch(run_id)
+    return found[1] if found else None
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,8 @@ class SweepIn(_Strict):
     arms: Annotated[dict[Name, ArmIn], Field(min_length=1)]
     ablate: Ablations = []
     reference: str
-    unit: Literal["base"] = "base"
+    unit: Literal["base", "continuation"] = "base"
+    test: Literal["paired_t", "sign_flip"] = "paired_t"
     contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
     evaluations: Annotated[dict[str, Fields], Field(min_length=1)]
     primary: str

@@ -45,6 +45,8 @@ def run_tags(spec: RunSpec, state: RunState) -> dict[str, str]:
     """Labels, identity, and whatever depends on attempts (parameters could not change)."""
     tags = {f"study.{name}": str(value) for name, value in spec.labels.items()}
     tags |= {"study.identity": spec.identity, "study.num_attempts": str(len(state.attempts))}
+    if state.reused is not None:
+        tags["study.reused_from"] = f"{state.reused['study']}/{state.reused['run_id']}"
     for attempt in state.attempts:
         if attempt.started is not None and attempt.started.get("commit"):
             tags["study.commit"] = str(attempt.started["commit"])

@@ -21,6 +21,7 @@ from study.tensors.streams import stream, stream_seed
 from study.training.add_on import AddOn, Pull, norm_over_ranks
 from study.training.diagnostics import describe_projections
 from study.training.optimizers import build_optimizer, learning_rate
+from study.training.pairing import Keys, epoch_order, pairing_hashes, stream_keys, view_keys
 
 _FLUSH_AFTER_S = 2.0
 _MINIMISED = ("train/criterion", "train/base_loss", "train/loss")
@@ -93,7 +94,7 @@ class Trainer:
         self._augmentation = augmentation
         self._images = images.to(device)
         self._device = device
-        self._keys = (training["stage"], *(f"{k}={v}" for k, v in sorted(training["seeds"].items())))
+        self._keys = stream_keys(training)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
@@ -110,6 +111,16 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self._add_on.scale = state["criterion_scale"]
         self.step = int(state["step"])
+
+    def pairing(self) -> dict[str, str]:
+        """Hashes of what arms with equal seeds share, see `pairing_hashes`."""
+        schedule = self.schedule
+        return pairing_hashes(
+            self._training,
+            num_images=schedule.num_images,
+            steps_per_epoch=schedule.steps_per_epoch,
+            num_views=self._augmentation.num_views,
+        )
 
     @property
     def is_done(self) -> bool:
@@ -154,14 +165,14 @@ class Trainer:
         """Yield (epoch, step within it, image rows) from the current step on; the order is new in every epoch."""
         per_epoch, size = self.schedule.steps_per_epoch, self.schedule.batch_size
         for epoch in range(self.step // max(1, per_epoch), self.schedule.epochs):
-            order = torch.randperm(self.schedule.num_images, generator=stream("order", *self._keys, epoch))
+            order = epoch_order(self._keys, epoch, self.schedule.num_images)
             first = self.step - epoch * per_epoch
             for index in range(first, per_epoch):
                 yield epoch, index, order[index * size : (index + 1) * size]
 
     def _update(self, epoch: int, index: int, images: Tensor) -> dict[str, Tensor | float]:
         torch.manual_seed(stream_seed("network", *self._keys, epoch, index))
-        views = make_views(self._augmentation, images, *self._keys, epoch, index)
+        views = make_views(self._augmentation, images, self._keys, epoch, index)
         moment = Moment(
             self.step, self.schedule.num_steps, self.schedule.steps_per_epoch, self._training["initial"] is not None
         )
@@ -208,12 +219,15 @@ def _ratio(criterion: Tensor | None, base: Tensor) -> Tensor | float:
     return 0.0 if criterion is None else norm_over_ranks(criterion) / norm_over_ranks(base)
 
 
-def make_views(augmentation: Augmentation, images: Tensor, *keys: int | str) -> list[Tensor]:
-    """The views of a batch; their randomness is a function of `keys`.
+def make_views(augmentation: Augmentation, images: Tensor, keys: Keys, epoch: int, index: int) -> list[Tensor]:
+    """The views of a batch; their randomness is a function of everything but the images.
 
     Channels-last halves the time of convolutions on CPUs and suits tensor cores.
     """
-    drawn = (augmentation(images, stream("augmentation", *keys, view), view) for view in range(augmentation.num_views))
+    drawn = (
+        augmentation(images, stream(*view_keys(keys, epoch, index, view)), view)
+        for view in range(augmentation.num_views)
+    )
     return [view.contiguous(memory_format=torch.channels_last) for view in drawn]
 
 

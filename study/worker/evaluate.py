@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from study.datasets.base import Split
 from study.errors import SealedSplitError
@@ -47,7 +50,7 @@ class Evaluator:
             held_out=self._represent(split),
             num_classes=work.dataset.num_classes,
             dataset=work.spec.training["dataset"]["name"],
-            base_seed=work.spec.training["seeds"]["base"],
+            label_seed=_label_seed(work.spec.training),
         )
         metrics = dict(evaluation(task))
         path.parent.mkdir(exist_ok=True)
@@ -57,6 +60,7 @@ class Evaluator:
             "split": str(split),
             "weights_sha256": self._trained["weights_sha256"],
             "metrics": metrics,
+            "labels_sha256": _labels_sha256(evaluation.label_draws(task), task),
             "unit": evaluation.unit,
             "cpu_s": time.process_time() - cpu,
             "t": time.time(),
@@ -76,3 +80,17 @@ class Evaluator:
             images = self._work.dataset.labelled(self._work.folder, split)
             self._representations[split] = represent(backbone, images, self._work.device)
         return self._representations[split]
+
+
+def _label_seed(training: Mapping[str, Any]) -> str:
+    """What label draws are a function of, beside the dataset and the fraction."""
+    seeds = training["seeds"]
+    return f"{seeds['base']}.{seeds.get('continuation', 0)}" if training.get("labels_vary") else str(seeds["base"])
+
+
+def _labels_sha256(draws: Sequence[NDArray[np.int64]], task: EvaluationTask) -> str:
+    """sha256 (hex) of the labelled pool and of what was drawn from it: equal across the arms of a pair."""
+    content = hashlib.sha256(task.train.labels.astype("<i8").tobytes())
+    for draw in draws:
+        content.update(np.asarray(draw).astype("<i8").tobytes() + b"/")
+    return content.hexdigest()

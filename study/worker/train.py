@@ -18,7 +18,7 @@ from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer, check_finite
 from study.training.optimizers import carry_over
 from study.worker.preemption import StopWatch, stop_together
-from study.worker.workplace import Resumption, Workplace, trained_attempt
+from study.worker.workplace import Resumption, Workplace, trained_attempt, weights_sha256
 
 _FLUSH_EVERY = 10
 _HEARTBEAT_EVERY_S = 2.0
@@ -30,7 +30,9 @@ def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, w
     training = work.spec.training
     is_continuation = training["initial"] is not None
     network = work.trained_network(work.base) if is_continuation else build_network(training)
+    paired = {"base_weights": weights_sha256(work.base)} if is_continuation else {}
     if training["epochs"] == 0:
+        events.append("paired", hashes=paired)
         _hand_over(work, network, 0, events, cpu, wall)
         return True
     trainer = build_trainer(training, network, work.dataset.unlabelled(work.folder), work.device)
@@ -38,6 +40,7 @@ def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, w
         trainer.load_state(checkpoint.state)
     elif is_continuation and training["optimizer"]["state"] == "keep":
         carry_over(trainer.optimizer, load_checkpoint(trained_attempt(work.base).checkpoint)["optimizer"])
+    events.append("paired", hashes={**paired, **trainer.pairing()})
     last_heartbeat, last_checkpoint = -_HEARTBEAT_EVERY_S, time.monotonic()
     for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=stop_together(watch.must_stop, work.device)):
         for record in records:

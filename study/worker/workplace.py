@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ class Workplace:
     def trained_network(self, run: RunPaths) -> MethodNetwork:
         """The network with the trained weights of this run or of its base."""
         network = build_network(self.spec.training)
+        weights_sha256(run)
         network.load_state_dict(load_file(trained_attempt(run).weights))
         return network
 
@@ -92,3 +94,20 @@ def newest_checkpoint(attempt: AttemptPaths) -> Resumption | None:
 def trained_attempt(run: RunPaths) -> AttemptPaths:
     """The attempt whose weights are the run's."""
     return run.attempt(read_json(run.trained)["attempt"])
+
+
+def weights_sha256(run: RunPaths) -> str:
+    """sha256 (hex) of the trained weights of a run or base, as its file is now.
+
+    Raises:
+        CheckpointError: the file is not the one that was trained.
+    """
+    path = trained_attempt(run).weights
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    expected = read_json(run.trained)["weights_sha256"]
+    if found != expected:
+        raise CheckpointError(
+            f"{path} has sha256 {found}, but {expected} was trained; move {run.root} away and start the study again"
+        )
+    return found

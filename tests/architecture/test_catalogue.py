@@ -11,7 +11,7 @@ from study.plan.load import load_plans
 from study.plan.schema import ArmIn
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = ("augmentations", "backbones", "criteria", "datasets", "evaluations", "methods")
+FAMILIES = ("augmentations", "backbones", "criteria", "datasets", "evaluations", "methods", "pretrained")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

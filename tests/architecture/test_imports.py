@@ -24,6 +24,7 @@ def test_import_rules_hold():
         ("import study.orchestration.stop", HEAVY),
         ("import study.plan.load", ("torchvision", "mlflow", "optuna", "matplotlib", "torch")),
         ("import study.worker.entry", HEAVY),
+        ("import study.pretrained.swav, study.datasets.imagenet", ("torchvision", "PIL", "sklearn")),
         ("import study.backbones.resnet18, study.backbones.resnet50", ("torchvision",)),
         ("import analysis.report", ("torch", "optuna", "mlflow", "pydantic")),
     ],

@@ -1,10 +1,11 @@
-"""What every dataset keeps to, on the real files; then what Fashion-MNIST says about damaged ones."""
+"""What every dataset keeps to, on real files or tiny ones in their layout; then what Fashion-MNIST says of damage."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,9 @@ from study import registry
 from study.datasets.base import Dataset, Split
 from study.datasets.fashion_mnist import FashionMNIST
 from study.errors import DataError
+from tests.fakes import tiny_datasets
 
+Tiny = Callable[[str], tuple[Dataset, Path]]
 _ROOTS = [Path(root) for root in (os.environ.get("STUDY_DATA"), "/usr/share/datasets") if root]
 _BYTES = {"train": 16 + 60_000 * 784, "t10k": 16 + 10_000 * 784}
 
@@ -27,6 +30,25 @@ def _located(dataset: Dataset) -> Path:
         pytest.fail(f"these tests need the real files: {error}")
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], tuple[Dataset, Path]]]:
+    """Datasets with their folders by name: tiny ones in the layout of the originals, written when first asked for."""
+    made: dict[str, tuple[Dataset, Path]] = {}
+
+    def make(name: str) -> tuple[Dataset, Path]:
+        if name not in made:
+            if name == "fashion_mnist":
+                made[name] = FashionMNIST(), _located(FashionMNIST())
+            else:
+                root = tmp_path_factory.mktemp(name)
+                dataset = tiny_datasets.write(name, root, patch)
+                made[name] = dataset, dataset.locate([root / "empty", root])
+        return made[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield make
+
+
 @pytest.mark.parametrize("name", registry.names("datasets"))
 class TestContract:
     def test_settings_are_a_frozen_dataclass(self, name: str) -> None:
@@ -34,28 +56,42 @@ class TestContract:
         assert dataclasses.is_dataclass(cls)
         assert cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
-    def test_images_and_labels_are_what_the_class_says(self, name: str) -> None:
-        dataset: Dataset = registry.component("datasets", name)()
-        folder = _located(dataset)
+    def test_the_class_knows_what_sweep_files_are_checked_with(self, name: str) -> None:
+        cls = registry.component("datasets", name)
+        assert min(cls.num_classes, cls.num_channels, cls.image_size) >= 1
+
+    def test_images_and_labels_are_what_the_class_says(self, name: str, tiny: Tiny) -> None:
+        dataset, folder = tiny(name)
         unlabelled = dataset.unlabelled(folder)
         shape = (dataset.num_channels, dataset.image_size, dataset.image_size)
         assert (unlabelled.dtype, tuple(unlabelled.shape[1:])) == (torch.uint8, shape)
+        assert len(unlabelled) == dataset.num_ssl_images  # type: ignore[attr-defined]
         for split in Split:
             labelled = dataset.labelled(folder, split)
             assert (labelled.images.dtype, tuple(labelled.images.shape[1:])) == (torch.uint8, shape)
             assert (labelled.labels.dtype, len(labelled.labels)) == (torch.int64, len(labelled.images))
             assert set(labelled.labels.tolist()) == set(range(dataset.num_classes)), split
 
-    def test_reading_twice_gives_the_same(self, name: str) -> None:
-        first, second = (registry.component("datasets", name)() for _ in range(2))
-        folder = _located(first)
+    def test_no_image_is_in_two_splits(self, name: str, tiny: Tiny) -> None:
+        dataset, folder = tiny(name)
+        seen: set[bytes] = set()
+        for split in (Split.TRAIN, Split.VALIDATION):
+            images = {image.numpy().tobytes() for image in dataset.labelled(folder, split).images}
+            assert not seen & images
+            seen |= images
+        validation = {image.numpy().tobytes() for image in dataset.labelled(folder, Split.VALIDATION).images}
+        assert not validation & {image.numpy().tobytes() for image in dataset.unlabelled(folder)}
+
+    def test_reading_twice_gives_the_same(self, name: str, tiny: Tiny) -> None:
+        first, folder = tiny(name)
+        second = dataclasses.replace(first)  # type: ignore[type-var]
         assert torch.equal(first.unlabelled(folder), second.unlabelled(folder))
         assert first.fingerprint(folder) == second.fingerprint(folder)
         assert len(first.fingerprint(folder)) == 64
 
-    def test_missing_files_name_every_place_and_what_helps(self, name: str, tmp_path: Path) -> None:
+    def test_missing_files_name_every_place_and_what_helps(self, name: str, tmp_path: Path, tiny: Tiny) -> None:
         with pytest.raises(DataError) as caught:
-            registry.component("datasets", name)().locate([tmp_path / "a", tmp_path / "b"])
+            tiny(name)[0].locate([tmp_path / "a", tmp_path / "b"])
         assert str(tmp_path / "a") in str(caught.value) and str(tmp_path / "b") in str(caught.value)
         assert "STUDY_DATA" in str(caught.value)
 

@@ -27,7 +27,7 @@ def make_task(num_train: int = 600, num_held_out: int = 150, dim: int = 8, seed:
         features.flags.writeable = labels.flags.writeable = False
         return Representations(features, labels)
 
-    return EvaluationTask(split(num_train), split(num_held_out), NUM_CLASSES, "synthetic", base_seed=1)
+    return EvaluationTask(split(num_train), split(num_held_out), NUM_CLASSES, "synthetic", label_seed="1")
 
 
 @pytest.fixture(params=registry.names("evaluations"))

@@ -216,11 +216,13 @@ def test_each_arm_is_confirmed_as_soon_as_its_own_search_is_over() -> None:
 
 def test_confirming_goes_base_by_base_with_the_winners_parameters() -> None:
     world = World().bases().tuned()
+    world.complete(confirm_specs(world.plan, world.plan.arm("base"), {})[0])
     actions = world.decide()
-    assert names(actions) == [(arm.name, seed) for seed in (1, 2, 3, 4, 5) for arm in world.plan.arms]
+    expected = [(arm.name, seed) for seed in (1, 2, 3, 4, 5) for arm in world.plan.arms]
+    assert names(actions) == expected[1:], "the first of them is done"
     winner = trial_params(world.plan.arm("e2mc"), 1)
-    expected = [spec.run_id for spec in confirm_specs(world.plan, world.plan.arm("e2mc"), winner)]
-    assert [a.spec.run_id for a in actions if isinstance(a, Submit) and a.spec.labels["arm"] == "e2mc"] == expected
+    runs = [spec.run_id for spec in confirm_specs(world.plan, world.plan.arm("e2mc"), winner)]
+    assert [a.spec.run_id for a in actions if isinstance(a, Submit) and a.spec.labels["arm"] == "e2mc"] == runs
     for action in actions:
         assert isinstance(action, Submit)
         assert {request.split for request in action.evaluations} == {"test"} and len(action.evaluations) == 2
@@ -244,10 +246,38 @@ def test_runs_in_hand_and_runs_that_ended_are_not_started_again() -> None:
 
 def test_there_is_nothing_to_do_when_all_is_done() -> None:
     world = World().bases().tuned()
-    for action in world.decide():
-        assert isinstance(action, Submit)
-        world.complete(action.spec)
-    assert world.decide() == []
+    while actions := world.decide():
+        for action in actions:
+            assert isinstance(action, Submit)
+            world.complete(action.spec)
+    assert len(world.runs) == 6 + len(world.plan.arms) * 5
+
+
+class TestCanaries:
+    """Of an arm that has not shown that it works, one run goes first."""
+
+    PLAN = tiny_plan("tune=none", "arms.uniformity={criterion: uniformity, weight: 0.5}", "confirm.base_seeds=[1,2,3]")
+
+    @pytest.fixture
+    def world(self) -> World:
+        return World(self.PLAN).bases(1, 2, 3)
+
+    def test_one_run_of_every_arm_goes_first(self, world: World) -> None:
+        assert names(world.decide()) == [("base", 1), ("continued", 1), ("uniformity", 1)]
+
+    @pytest.mark.parametrize("status", [RunStatus.ACTIVE, RunStatus.FAILED])
+    def test_the_others_wait_for_it(self, world: World, status: RunStatus) -> None:
+        world.mark(confirm_specs(self.PLAN, self.PLAN.arm("uniformity"), {})[0], status)
+        assert "uniformity" not in {arm for arm, _ in names(world.decide())}
+
+    @pytest.mark.parametrize("view", [RunView(RunStatus.ACTIVE, step=1), RunView(RunStatus.COMPLETED)])
+    def test_after_its_first_step_they_start(self, world: World, view: RunView) -> None:
+        world.runs[confirm_specs(self.PLAN, self.PLAN.arm("uniformity"), {})[0].run_id] = view
+        assert [seed for arm, seed in names(world.decide()) if arm == "uniformity"] == [2, 3]
+
+    def test_a_trial_that_has_ended_has_shown_it_too(self) -> None:
+        world = World().bases().tuned()
+        assert [seed for arm, seed in names(world.decide()) if arm == "e2mc"] == [1, 2, 3, 4, 5]
 
 
 def test_two_trials_at_the_same_point_share_their_runs() -> None:

@@ -26,7 +26,7 @@ def make_task(
         features = centres[labels] + 1.5 * generator.normal(size=(num_images, dim))
         return Representations(features.astype(np.float32), labels)
 
-    return EvaluationTask(split(num_train), split(num_held_out), num_classes, "synthetic", base_seed=3)
+    return EvaluationTask(split(num_train), split(num_held_out), num_classes, "synthetic", label_seed="3")
 
 
 def task_of(bank: list[list[float]], bank_labels: list[int], query: list[float], label: int) -> EvaluationTask:
@@ -35,7 +35,7 @@ def task_of(bank: list[list[float]], bank_labels: list[int], query: list[float],
         Representations(np.array([query], dtype=np.float32), np.array([label])),
         num_classes=max(bank_labels) + 1,
         dataset="synthetic",
-        base_seed=3,
+        label_seed="3",
     )
 
 

@@ -34,7 +34,7 @@ def make_task(
         features = (centres[labels] + spread * generator.normal(size=(num_images, dim))) @ mixing + 5
         return Representations(features.astype(np.float32), labels)
 
-    return EvaluationTask(split(num_train), split(num_held_out), num_classes, "synthetic", base_seed=3)
+    return EvaluationTask(split(num_train), split(num_held_out), num_classes, "synthetic", label_seed="3")
 
 
 def objective(
@@ -62,7 +62,7 @@ def reference_solution(features: Floats, labels: NDArray[np.int64], num_classes:
 def reference_top1(task: EvaluationTask, percent: int, draw: int, decay: float) -> float:
     pool, held_out = task.train.features.astype(np.float64), task.held_out.features.astype(np.float64)
     mean, std = pool.mean(axis=0), pool.std(axis=0)
-    chosen = draw_labels(task.train.labels, percent, dataset=task.dataset, base_seed=task.base_seed, draw=draw)
+    chosen = draw_labels(task.train.labels, percent, dataset=task.dataset, label_seed=task.label_seed, draw=draw)
     flat = reference_solution((pool[chosen] - mean) / std, task.train.labels[chosen], task.num_classes, decay)
     weight, bias = flat[: -task.num_classes].reshape(task.num_classes, -1), flat[-task.num_classes :]
     predicted = ((held_out - mean) / std @ weight.T + bias).argmax(axis=1)
@@ -137,7 +137,7 @@ def test_features_without_information_give_chance() -> None:
 def test_draws_are_new_for_every_base_and_dataset() -> None:
     task = make_task(spread=2.5)
     probe = LinearProbe((2,), num_draws=(1,))
-    assert probe(task) != probe(replace(task, base_seed=4))
+    assert probe(task) != probe(replace(task, label_seed="4"))
     assert probe(task) != probe(replace(task, dataset="other"))
 
 

@@ -271,7 +271,7 @@ def test_the_gradient_ratio_is_that_of_the_two_losses_alone(make_trainer: MakeTr
     (record,) = train(trainer, 1)
     again = make_trainer(CONTINUATION)
     epoch, index, rows = next(again._batches())
-    views = make_views(again._augmentation, again._images[rows], *again._keys, epoch, index)
+    views = make_views(again._augmentation, again._images[rows], again._keys, epoch, index)
     output = again.network.train()(views)
     total = Uniformity(0.5, 2.0)(Views(output.projections)).total
     base, criterion = (

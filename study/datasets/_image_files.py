@@ -1,0 +1,126 @@
+"""What datasets of image files share: splits, decoding, cache."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from study.datasets._held_out import in_turns, require_counts
+from study.datasets._listing import Listing, fingerprint
+from study.datasets._pixels import cached_pixels
+from study.datasets.base import Dataset, LabelledImages, Split
+from study.errors import DataError
+from study.paths import from_user
+
+
+@dataclass(frozen=True)
+class ImageFiles(Dataset):
+    """Settings of splits and sizes.
+
+    A seeded order of the official training set, in which classes take turns: first the validation images, then those
+    for pre-training, which are also the labelled pool of the probes; the rest is unused.
+
+    Images are decoded once and kept as bytes in $STUDY_CACHE, or in `.study-cache` in the dataset's folder: 3 ·
+    image_size² bytes each. Random crops are cut from what is kept: fields near the border of the originals, and pixels
+    beyond `image_size`, are lost. `files` has the originals for loaders that want them.
+
+    Attributes:
+        num_ssl_images: images for pre-training and probes.
+        num_validation_images: images that only judge.
+        split_seed: which order; another one decodes the images again.
+        image_size: height and width of what is kept.
+        crop_share: side of the central square that is kept, as a share of the shorter side of the image, in (0, 1];
+            224/256 is the usual view of evaluations on ImageNet, 1 keeps as much as there is.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    num_ssl_images: int
+    num_validation_images: int
+    split_seed: int = 12345
+    image_size: int = 224
+    crop_share: float = 0.875
+
+    num_channels = 3
+
+    def __post_init__(self) -> None:
+        require_counts(self.num_ssl_images, self.num_validation_images)
+        if self.image_size < 1:
+            raise ValueError(f"image_size must be >= 1, but got image_size={self.image_size}")
+        if not 0 < self.crop_share <= 1:
+            raise ValueError(f"crop_share must lie in (0, 1], but got crop_share={self.crop_share:g}")
+
+    @abstractmethod
+    def training_files(self, folder: Path) -> Listing:
+        """All official training files."""
+
+    @abstractmethod
+    def test_files(self, folder: Path) -> Listing:
+        """The files of the test split; opens nothing else."""
+
+    def put_last(self, folder: Path, files: Listing) -> NDArray[np.bool_]:  # noqa: ARG002 - for those that do
+        """Training files that must not be held out, if there are others, shape (num_images,)."""
+        return np.zeros(len(files), dtype=np.bool_)
+
+    def files(self, folder: Path, split: Split) -> Listing:
+        """Files and labels of a split, in the order of its images."""
+        if split is Split.TEST:
+            return self.test_files(folder)
+        return self._ordered(folder)[self._rows(split)]
+
+    def unlabelled(self, folder: Path) -> Tensor:
+        """Images of the TRAIN split in its order, uint8, shape (num_ssl_images, 3, size, size), mapped into memory."""
+        return self.labelled(folder, Split.TRAIN).images
+
+    def labelled(self, folder: Path, split: Split) -> LabelledImages:
+        """Images, mapped into memory, and labels of one split; decodes the images when that has not been done."""
+        cache = cache_folder(folder)
+        if split is Split.TEST:
+            files = self.test_files(folder)
+            return self._read(files, fingerprint(files, cache), cache)
+        # One file for both: what they hold are two slices of it.
+        files = self._ordered(folder)[: self.num_validation_images + self.num_ssl_images]
+        everything, rows = self._read(files, fingerprint(self.training_files(folder), cache), cache), self._rows(split)
+        return LabelledImages(everything.images[rows], everything.labels[rows])
+
+    def fingerprint(self, folder: Path) -> str:
+        """sha256 over names and bytes of the training files, and of lists that choose among them."""
+        return fingerprint(self.training_files(folder), cache_folder(folder))
+
+    def _ordered(self, folder: Path) -> Listing:
+        """All training files: validation, pool, rest."""
+        files = self.training_files(folder)
+        needed = self.num_validation_images + self.num_ssl_images
+        if len(files) < needed:
+            raise DataError(
+                f"{files.root} holds {len(files)} training images of {self.num_classes} classes, fewer than "
+                f"num_validation_images + num_ssl_images = {self.num_validation_images} + {self.num_ssl_images}; write "
+                f"num_ssl_images: {max(1, len(files) - self.num_validation_images)}"
+            )
+        is_last = self.put_last(folder, files)
+        if (free := int((~is_last).sum())) < self.num_validation_images:
+            needed = self.num_validation_images
+            raise DataError(f"{free} training images are in no list of labels, but num_validation_images={needed}")
+        return files[in_turns(type(self).__name__, files.labels, self.split_seed, is_last)]
+
+    def _rows(self, split: Split) -> slice:
+        start = self.num_validation_images
+        return slice(0, start) if split is Split.VALIDATION else slice(start, start + self.num_ssl_images)
+
+    def _read(self, files: Listing, content: str, cache: Path) -> LabelledImages:
+        images = cached_pixels(files, content, self.image_size, self.crop_share, cache)
+        return LabelledImages(images, torch.from_numpy(files.labels))
+
+
+def cache_folder(folder: Path) -> Path:
+    """Where decoded images and downloaded lists are kept."""
+    chosen = os.environ.get("STUDY_CACHE")
+    return from_user(chosen).absolute() if chosen else folder / ".study-cache"
