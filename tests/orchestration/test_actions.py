@@ -18,7 +18,7 @@ from study.journal.replay import AttemptStatus, replay_attempt
 from study.orchestration import actions
 from study.paths import AttemptPaths, HomePaths
 from study.plan.identity import code_identity
-from study.plan.model import Component, Plan
+from study.plan.model import Component, Confirm, Plan
 from study.search.trial import Trial, TrialState
 from tests.fakes.study_home import make_plan
 from tests.fakes.tiny_study import Nowhere, pretraining, submit
@@ -68,6 +68,43 @@ class TestPlan:
             assert line in str(caught.value)
         assert "study=toy-2" in str(caught.value)
         assert home.study("toy").plan_yaml.read_text() == "old"
+
+    def test_confirming_seeds_may_be_added_and_it_is_recorded_once(self, home: HomePaths) -> None:
+        self.store(home, make_plan(), "old")
+        more = make_plan(
+            confirm=Confirm((*make_plan().confirm.base_seeds, 7, 8), make_plan().confirm.continuation_seeds)
+        )
+        study = home.study("toy")
+        before = study.plan.read_bytes()
+        note = actions.store_plan(study, more, "new")
+        assert note is not None and "base seeds 7, 8 added before any confirming run was evaluated" in note
+        study.plan.write_bytes(before)  # as if it had been killed before the plan was replaced
+        assert actions.store_plan(study, more, "new") == note
+        assert actions.store_plan(study, more, "new") is None, "nothing is added any more"
+        (record,) = [read_json(path) for path in study.amendments()]
+        assert record["before"]["base_seeds"] == [1, 2, 3, 4, 5] and record["after"]["base_seeds"] == [
+            1,
+            2,
+            3,
+            4,
+            5,
+            7,
+            8,
+        ]
+        assert record["num_seen"] == 0
+
+    @pytest.mark.parametrize("seeds", [(1, 2, 3, 4), (2, 1, 3, 4, 5), (9, 1, 2, 3, 4, 5)])
+    def test_seeds_are_not_taken_away_nor_put_before(self, home: HomePaths, seeds: tuple[int, ...]) -> None:
+        self.store(home, make_plan())
+        with pytest.raises(HomeError, match=r"confirm\.base_seeds"):
+            self.store(home, make_plan(confirm=Confirm(seeds, make_plan().confirm.continuation_seeds)))
+
+    def test_a_plan_of_before_a_key_existed_is_the_same_plan(self, home: HomePaths) -> None:
+        self.store(home, make_plan())
+        old = read_json(home.study("toy").plan)
+        del old["test"]
+        write_json(home.study("toy").plan, old)
+        self.store(home, make_plan())
 
 
 class TestCode:

@@ -1,0 +1,59 @@
+"""Seeds that come later, hours that run out, and results that another study has: through the real command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from study.journal.files import read_json
+from tests.fakes.command import Command, Sweep
+from tests.fakes.tiny_study import weights_of
+
+MakeSweep = Callable[..., Sweep]
+FEW = ("confirm.base_seeds=[1]", "tune=none", "arms.uniformity={criterion: uniformity, weight: 0.5}")
+
+
+def finish(command: Command) -> str:
+    assert command.wait() == 0, command.output
+    return command.output
+
+
+def test_seeds_may_be_added_and_another_study_takes_over_what_is_there(sweep: MakeSweep, tmp_path: Path) -> None:
+    first = sweep(*FEW)
+    finish(first.start())
+    more = sweep("confirm.base_seeds=[1, 2]", *FEW[1:])
+    said = finish(more.start())
+    assert "base seeds 2 added after 3 confirming runs had been evaluated; the report says so" in said
+    (record,) = [read_json(path) for path in more.study.amendments()]
+    assert (record["before"]["base_seeds"], record["after"]["base_seeds"], record["num_seen"]) == ([1], [1, 2], 3)
+    runs = list(more.study.existing_runs())
+    assert len(runs) == 6 and all(len(run.existing_attempts()) == 1 for run in runs), "nothing was done twice"
+
+    twin = sweep("study=twin", "confirm.base_seeds=[1, 2]", *FEW[1:])
+    finish(twin.start())
+    for run in runs:
+        same = twin.study.run(run.root.name)
+        assert weights_of(same) == weights_of(run) and not run.reused.exists()
+        assert {k: v for k, v in read_json(same.reused).items() if k != "t"} == {
+            "study": "tiny",
+            "run_id": run.root.name,
+        }
+        assert read_json(same.spec)["labels"]["study"] == "twin"
+    for name in ("comparison.csv", "contrasts.csv"):
+        assert (twin.study.report / name).read_bytes() == (more.study.report / name).read_bytes()
+
+    fresh = sweep("study=fresh", *FEW)
+    fresh.options = ("--fresh",)
+    finish(fresh.start())
+    assert not any(run.reused.exists() for run in fresh.study.existing_runs())
+
+
+def test_hours_that_run_out(sweep: MakeSweep) -> None:
+    study = sweep("confirm.base_seeds=[1, 2]")
+    study.options = ("--max-hours", "0.000001")
+    command = study.start()
+    assert command.wait() == 130
+    assert "reach --max-hours" in command.output and "nothing is lost. To carry on" in command.output
+    assert not study.study.finished.exists()
+    study.options = ("--max-hours", "100")
+    finish(study.start())
