@@ -8,19 +8,25 @@ import pandas as pd
 
 from analysis.contrasts import Contrast, gaps
 from analysis.render import signed
-from analysis.statistics import ALPHA
+from analysis.statistics import ALPHA, PairedTest
 from study.plan.model import Phase, Plan
 
 _TPE_STARTUP_TRIALS = 10  # Optuna's TPE samples at random until this many trials have an outcome
 
 
-def findings(contrasts: Sequence[Contrast], plan: Plan) -> list[str]:
-    """Say which contrasts are significant after Holm, which not notable, and which undetermined."""
+def findings(contrasts: Sequence[Contrast], plan: Plan, *, test: PairedTest = PairedTest.PAIRED_T) -> list[str]:
+    """Say which contrasts are significant after Holm, which not notable, and which undetermined.
+
+    Args:
+        contrasts: see `analysis.contrasts.declared_contrasts`.
+        plan: the study.
+        test: the one that the contrasts were judged by.
+    """
     if not contrasts:
         return ["The plan declares no contrasts, so nothing is tested."]
     judged = [c for c in contrasts if c.result.has_interval]
     significant = [c for c in judged if c.is_significant]
-    family = f"the {len(contrasts)} declared contrasts (two-sided paired t tests on {plan.primary}, α = {ALPHA:g})"
+    family = f"the {len(contrasts)} declared contrasts (two-sided {test} tests on {plan.primary}, α = {ALPHA:g})"
     if not judged:
         sentences = [f"None of {family} can be judged yet."]
     elif significant:
@@ -29,7 +35,7 @@ def findings(contrasts: Sequence[Contrast], plan: Plan) -> list[str]:
         sentences = [f"None of {family} is significant after Holm's correction."]
     if plan.equivalence_margin_pp is not None and judged:
         sentences += _within_margin(judged, plan.equivalence_margin_pp)
-    open_ones = [c for c in judged if c.verdict == "undetermined"]
+    open_ones = [c for c in judged if c.judgement == "undetermined"]
     if open_ones:
         sentences.append(f"Undetermined, neither significant nor shown to be small: {_list(open_ones)}.")
     unjudged = [c for c in contrasts if not c.result.has_interval]
@@ -81,7 +87,7 @@ def _search(trials: pd.DataFrame, plan: Plan) -> list[str]:
 
 
 def _within_margin(judged: Sequence[Contrast], margin_pp: float) -> list[str]:
-    small = [c for c in judged if "not notable" in c.verdict]
+    small = [c for c in judged if "not notable" in c.judgement]
     if not small:
         return [f"For none of those that can be judged is an improvement of {margin_pp:g} pp ruled out."]
     bound = f"one-sided 95 % upper bound below the margin of {margin_pp:g} pp, not corrected for multiplicity"

@@ -1,4 +1,4 @@
-"""Paired comparisons of arms: a difference per unit, t intervals, Holm's correction, a test of "not notable".
+"""Paired comparisons of arms: a difference per unit, t intervals, two tests, Holm's correction, "not notable".
 
 The unit is the base seed (`unit: base`): continuation seeds are averaged within their base before anything
 else happens. With `unit: continuation` all runs share one checkpoint and every continuation seed is a unit. A
@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from analysis.frames import RunStatus
+from analysis.power import detectable_difference
+from analysis.sign_flip import floor, sign_flip_p
 from study.errors import StudyError
 from study.plan.model import Phase, Plan
 
@@ -23,6 +26,13 @@ CONFIDENCE = 0.95
 ALPHA = 0.05
 NAN = math.nan
 _NO_SPREAD = 1e-9  # relative to the largest value: what is left of rounding when all values are equal
+
+
+class PairedTest(StrEnum):
+    """How a p-value comes about; the first is what a study declares unless somebody chooses otherwise."""
+
+    PAIRED_T = "paired t"  # exact when the differences are normal
+    SIGN_FLIP = "sign-flip"  # exact when they are symmetric about zero; never below 2 / 2^n
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,9 @@ class PairedResult:
         upper: one-sided 95 % upper bound of the mean.
         t: the t statistic of mean = 0.
         p: its two-sided p-value.
+        p_sign_flip: see `analysis.sign_flip.sign_flip_p`.
         wins: units whose difference is above zero.
-        effect: standardised effect of paired data, mean / sd.
+        effect: standardised effect of paired data, mean / sd (Cohen's d_z).
         reason: why there is no interval, or "".
     """
 
@@ -53,6 +64,7 @@ class PairedResult:
     upper: float = NAN
     t: float = NAN
     p: float = NAN
+    p_sign_flip: float = NAN
     wins: int = 0
     effect: float = NAN
     reason: str = ""
@@ -66,6 +78,24 @@ class PairedResult:
     def is_complete(self) -> bool:
         """Whether every planned unit has a value; only then does the mean compare like with like."""
         return self.n == self.num_planned
+
+    @property
+    def p_floor(self) -> float:
+        """The smallest sign-flip p-value that this many units can give; NaN without one."""
+        return NAN if math.isnan(self.p_sign_flip) else floor(self.n)
+
+    @property
+    def detectable(self) -> float:
+        """The true mean found in four of five such studies, see `analysis.power`; NaN without an interval."""
+        return detectable_difference(self.sd, self.n) if self.has_interval else NAN
+
+    def p_of(self, test: PairedTest) -> float:
+        """The two-sided p-value of `test`."""
+        return self.p if test is PairedTest.PAIRED_T else self.p_sign_flip
+
+    def without_p(self) -> PairedResult:
+        """The same with an interval but no test: for metrics that no hypothesis was declared on."""
+        return replace(self, t=NAN, p=NAN, p_sign_flip=NAN)
 
     @property
     def half_width(self) -> float:
@@ -136,22 +166,26 @@ def paired_result(values: pd.Series[float], missing: str = "") -> PairedResult:
     sd = float(present.std(ddof=1)) if n > 1 else NAN
     partial = PairedResult(n, num_planned, mean, sd, wins=wins)
     if n < num_planned:
-        return _without_interval(partial, missing or f"n={n}/{num_planned}")
+        return replace(partial, reason=missing or f"n={n}/{num_planned}")
     if n == 1:
-        return _without_interval(partial, "n=1: no interval")
-    if sd <= _NO_SPREAD * np.abs(present).max() or not present.any():
-        if np.abs(present).max() <= _NO_SPREAD:
-            return PairedResult(n, num_planned, 0.0, 0.0, p=1.0, reason="all values are zero")
-        return _without_interval(partial, "all values are equal: no spread to judge by")
+        return replace(partial, reason="n=1: no interval")
+    largest = np.abs(present).max()
+    if largest <= _NO_SPREAD:
+        return replace(partial, mean=0.0, sd=0.0, wins=0, p=1.0, p_sign_flip=1.0, reason="all values are zero")
+    if sd <= _NO_SPREAD * largest:
+        return replace(partial, reason="all values are equal: no spread to judge by")
     error = sd / math.sqrt(n)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    upper = mean + float(stats.t.ppf(CONFIDENCE, n - 1)) * error
-    p = 2 * float(stats.t.sf(abs(mean / error), n - 1))
-    return PairedResult(n, num_planned, mean, sd, mean - half, mean + half, upper, mean / error, p, wins, mean / sd)
-
-
-def _without_interval(partial: PairedResult, reason: str) -> PairedResult:
-    return PairedResult(partial.n, partial.num_planned, partial.mean, partial.sd, wins=partial.wins, reason=reason)
+    return replace(
+        partial,
+        low=mean - half,
+        high=mean + half,
+        upper=mean + float(stats.t.ppf(CONFIDENCE, n - 1)) * error,
+        t=mean / error,
+        p=2 * float(stats.t.sf(abs(mean / error), n - 1)),
+        p_sign_flip=sign_flip_p(present),
+        effect=mean / sd,
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
