@@ -93,7 +93,7 @@ class RunState:
         return sum(attempt.cpu_s for attempt in self.attempts)
 
 
-_LAST_WORDS = {"finished": AttemptStatus.FINISHED, "stopped": AttemptStatus.STOPPED, "failed": AttemptStatus.FAILED}
+LAST_WORDS = {"finished": AttemptStatus.FINISHED, "stopped": AttemptStatus.STOPPED, "failed": AttemptStatus.FAILED}
 
 
 def replay_attempt(paths: AttemptPaths) -> AttemptState:
@@ -101,19 +101,30 @@ def replay_attempt(paths: AttemptPaths) -> AttemptState:
     job = read_json_or_none(paths.job) or {}
     claim = read_json_or_none(paths.claim)
     verdict = read_json_or_none(paths.verdict)
-    events = list(read_events(paths.events))
+    return fold_attempt(paths.number, list(read_events(paths.events)), job=job, claim=claim, verdict=verdict)
+
+
+def fold_attempt(
+    number: int,
+    events: Sequence[Mapping[str, Any]],
+    *,
+    job: Mapping[str, Any],
+    claim: Mapping[str, Any] | None,
+    verdict: Mapping[str, Any] | None,
+) -> AttemptState:
+    """Fold what one attempt's files hold into its state."""
     started = next((e for e in events if e["event"] == "started"), None)
     last = events[-1] if events else None
     resumed = int(started["resumed_step"]) if started else 0
     checkpoints = [int(e["step"]) for e in events if e["event"] == "checkpoint"]
-    if last is not None and last["event"] in _LAST_WORDS:
-        status = _LAST_WORDS[last["event"]]
+    if last is not None and last["event"] in LAST_WORDS:
+        status = LAST_WORDS[last["event"]]
     elif claim is None:
         status = AttemptStatus.INTENDED
     else:
         status = AttemptStatus.REVOKED if claim.get("revoked") else AttemptStatus.STARTED
     return AttemptState(
-        number=paths.number,
+        number=number,
         status=status,
         job=job,
         claim=claim,

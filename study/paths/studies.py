@@ -52,6 +52,16 @@ class StudyPaths:
         return self.root / "report"
 
     @property
+    def runs_parquet(self) -> Path:
+        """All runs as one table, with the plan and the trials, for colleagues who have the tracker alone."""
+        return self.root / "frames" / "runs.parquet"
+
+    @property
+    def trials_json(self) -> Path:
+        """The records of all trials, for the same."""
+        return self.root / "frames" / "trials.json"
+
+    @property
     def code(self) -> Path:
         """Copies of the framework that jobs import, one per state of its files."""
         return self.root / "code"

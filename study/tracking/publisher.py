@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from study.errors import JournalError
-from study.journal.files import read_json
+from study.journal.files import read_json, read_json_or_none, write_json
 from study.journal.replay import replay_run
 from study.paths import HomePaths, RunPaths, StudyPaths
 from study.plan.expand import base_spec
@@ -63,6 +63,15 @@ def publish(
     return _Pass(home, study, tracker, interrupted).run()
 
 
+def publish_study(home: HomePaths, study: str, tracker: Tracker) -> PublishSummary:
+    """Publish the run that stands for the study, with its plan, frames and report, and no other run.
+
+    Raises:
+        TrackerError: the tracker does not work.
+    """
+    return _Pass(home, study, tracker, lambda: False).run_study()
+
+
 class _Pass:
     def __init__(self, home: HomePaths, study: str, tracker: Tracker, interrupted: Callable[[], bool]) -> None:
         self._home = home
@@ -88,6 +97,14 @@ class _Pass:
                 if is_alone:
                     self._publish_runs(bases, self._tracker.ensure_experiment(BASES_EXPERIMENT), None)
                 self._summary.is_complete &= is_alone
+        return self._summary
+
+    def run_study(self) -> PublishSummary:
+        plan = Plan.from_json(read_json(self._paths.plan))
+        with only_publisher(self._paths.root) as is_alone:
+            if is_alone:
+                self._publish_study(plan, self._tracker.ensure_experiment(plan.study))
+            self._summary.is_complete &= is_alone
         return self._summary
 
     def _publish_study(self, plan: Plan, experiment: Experiment) -> str | None:
@@ -129,7 +146,9 @@ def _publish_study(
         before = None
     else:
         before = asdict(progress)
-    for file in (paths.plan_yaml, paths.plan, *sorted(paths.report.rglob("[!.]*"))):
+    _write_trials(paths, plan)
+    frames = (paths.runs_parquet, paths.trials_json)
+    for file in (paths.plan_yaml, paths.plan, *frames, *sorted(paths.report.rglob("[!.]*"))):
         name = file.relative_to(paths.root)
         if file.is_file():
             content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -144,6 +163,15 @@ def _publish_study(
     if asdict(progress) != before:
         progress.write(paths.published)
     return progress.tracked_run
+
+
+def _write_trials(paths: StudyPaths, plan: Plan) -> None:
+    """Collect the records of all trials in one file, so that reading them takes one request."""
+    trials = [read_json(file) for arm in plan.arms for file in paths.trials(arm.name)]
+    known = read_json_or_none(paths.trials_json) if paths.trials_json.exists() else None
+    if trials and known != {"trials": trials}:
+        paths.trials_json.parent.mkdir(exist_ok=True)
+        write_json(paths.trials_json, {"trials": trials})
 
 
 def _publish_run(

@@ -1,4 +1,4 @@
-"""How long does it take to read the final numbers of 5,000 runs from their journals, beside merely reading the files?"""
+"""How long does it take to read the final numbers of 5,000 runs from journals, beside merely reading the files?"""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from analysis.frames import runs_frame
 from study.paths import StudyPaths
