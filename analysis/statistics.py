@@ -158,7 +158,7 @@ def paired_result(values: pd.Series[float], missing: str = "") -> PairedResult:
         values: NaN marks a missing unit.
         missing: says why units are missing, for `reason`.
     """
-    present = values.dropna().to_numpy(dtype=np.float64)
+    present = np.asarray(values.dropna(), dtype=np.float64)
     n, num_planned = len(present), len(values)
     if n == 0:
         return PairedResult(n, num_planned, reason=missing or f"n=0/{num_planned}")

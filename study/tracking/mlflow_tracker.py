@@ -175,15 +175,21 @@ def _create_sqlite(file: Path) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise MLflow's errors, and those of what lies below it, as ours."""
+    """Raise MLflow's errors, and those of what lies below it, as ours, without the password of an URI."""
     try:
         yield
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise UnknownRunError(str(error)) from error
-        raise (RejectedError if error.error_code in _REFUSALS else TrackerError)(str(error)) from error
+            raise UnknownRunError(without_password(str(error))) from error
+        kind = RejectedError if error.error_code in _REFUSALS else TrackerError
+        raise kind(without_password(str(error))) from error
     except Exception as error:  # a database or a socket, in many disguises
-        raise TrackerError(f"{type(error).__name__}: {error}") from error
+        raise TrackerError(without_password(f"{type(error).__name__}: {error}")) from error
+
+
+def without_password(text: str) -> str:
+    """`text` without what stands before the host in its URIs: logs and messages are no place for passwords."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -5,14 +5,19 @@ MLflow's interface is used, never its tables. Nothing is written, and no store i
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.tracking.mlflow_tracker import SQLITE, connected, quieten, translated  # first: it configures MLflow
+from study.tracking.mlflow_tracker import (
+    SQLITE,
+    connected,
+    quieten,
+    translated,
+    without_password,
+)  # first: it configures MLflow
 
 from mlflow import MlflowClient  # isort: skip
 from mlflow.entities import Run  # isort: skip
@@ -52,7 +57,7 @@ class StudyReader:
             TrackerError: the store cannot be reached, or does not know the study; says what to do.
         """
         quieten()
-        self._shown = re.sub("//[^/@]*@", "//", uri)  # a message is no place for passwords
+        self._shown = without_password(uri)
         self._study = study
         if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
             raise TrackerError(
