@@ -20,6 +20,8 @@ from analysis.statistics import (
 )
 from study.plan.model import Phase, Plan
 
+FEW_UNITS = 3  # with two units, a spread has one degree of freedom: p-values far below any floor come by chance
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -35,7 +37,8 @@ class Contrast:
         is_not_notable: see `analysis.statistics.is_not_notable`; None unless `metric` is the primary one.
         is_primary: whether the contrasts on `metric` are the family that is tested; on any other metric there is an
             interval and no p-value.
-        doubt: what differs between the arms besides the arm, see `drift`, or "".
+        doubt: why the verdict must not be trusted though there is one: the arms differ in more than the arm, see
+            `drift`, or there are fewer than `FEW_UNITS`; "" when there is no such reason.
         run_ids: the completed confirm runs of both arms.
     """
 
@@ -88,7 +91,7 @@ def primary_column(plan: Plan) -> str:
 
 
 def declared_contrasts(
-    runs: pd.DataFrame, plan: Plan, metric: str | None = None, *, test: PairedTest = PairedTest.PAIRED_T
+    runs: pd.DataFrame, plan: Plan, metric: str | None = None, *, test: PairedTest | None = PairedTest.PAIRED_T
 ) -> list[Contrast]:
     """Judge the plan's contrasts on one metric.
 
@@ -96,18 +99,21 @@ def declared_contrasts(
         runs: see `analysis.frames.runs_frame`.
         plan: the study; its contrasts on the primary metric are one family, which Holm's method corrects.
         metric: column of `runs`; the primary metric by default. Any other is secondary and is not tested.
-        test: whose p-values are corrected.
+        test: whose p-values are corrected; None tests nothing, because the contrasts were not declared.
     """
     column = metric or primary_column(plan)
-    is_primary = column == primary_column(plan)
+    is_primary = column == primary_column(plan) and test is not None
     lacking, drifted, used = gaps(runs, plan), drift(runs, plan), used_runs(runs)
     judged = []
     for pair in plan.contrasts:
         differences = paired_differences(runs, pair, column, plan)
         why = "; ".join(lacking[arm] for arm in pair if lacking[arm])
         result = paired_result(differences, why)
-        judged.append((pair, differences, result if is_primary else result.without_p()))
-    corrected = holm([result.p_of(test) for _, _, result in judged])
+        doubts = [f"{arm}: {drifted[arm]}" for arm in pair if drifted[arm]]
+        if result.has_interval and result.n < FEW_UNITS:
+            doubts.append(f"only {result.n} units")
+        judged.append((pair, differences, result if is_primary else result.without_p(), ", ".join(doubts)))
+    corrected = holm([result.p_of(test) if test else NAN for _, _, result, _ in judged])
     margin = plan.equivalence_margin_pp if is_primary else None
     return [
         Contrast(
@@ -118,10 +124,10 @@ def declared_contrasts(
             p,
             is_not_notable(result, margin),
             is_primary,
-            doubt=", ".join(f"{arm}: {drifted[arm]}" for arm in pair if drifted[arm]),
+            doubt=doubt,
             run_ids=tuple(run for arm in pair for run in used.get(arm, ())),
         )
-        for (pair, differences, result), p in zip(judged, corrected, strict=True)
+        for (pair, differences, result, doubt), p in zip(judged, corrected, strict=True)
     ]
 
 

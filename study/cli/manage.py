@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guarded
 from study.cli.site import add_site_commands, run_site_command
-from study.errors import UserError, did_you_mean
+from study.errors import StudyError, UserError, did_you_mean
 from study.paths import HomePaths
 
 _HELP = {
@@ -70,7 +70,10 @@ def _publish(args: argparse.Namespace) -> int:
         return FINISHED if follow(home, name, uri, stop=_input_closed) else SOME_FAILED
     from analysis.published import write_frame
 
-    write_frame(home.study(name).root)
+    try:
+        write_frame(home.study(name).root)
+    except StudyError as error:
+        print(f"without a frame of all runs: {error}", file=sys.stderr)
     summary = publish(home, name, MlflowTracker(uri, home.mlartifacts))
     counts = f"{summary.num_published} runs published, {summary.num_unchanged} had no news"
     print(f"{name} → {uri}: {counts}, {summary.num_metrics} metric rows sent")
