@@ -38,6 +38,7 @@ def findings(contrasts: Sequence[Contrast], plan: Plan, *, test: PairedTest = Pa
     open_ones = [c for c in judged if c.judgement == "undetermined"]
     if open_ones:
         sentences.append(f"Undetermined, neither significant nor shown to be small: {_list(open_ones)}.")
+    sentences += _doubts(judged)
     unjudged = [c for c in contrasts if not c.result.has_interval]
     if judged and unjudged:
         sentences.append(f"Without a verdict, for the reason in the table: {_list(unjudged)}.")
@@ -92,6 +93,16 @@ def _within_margin(judged: Sequence[Contrast], margin_pp: float) -> list[str]:
         return [f"For none of those that can be judged is an improvement of {margin_pp:g} pp ruled out."]
     bound = f"one-sided 95 % upper bound below the margin of {margin_pp:g} pp, not corrected for multiplicity"
     return [f"No notable improvement ({bound}): {_list(small)}."]
+
+
+def _doubts(judged: Sequence[Contrast]) -> list[str]:
+    reasons = dict.fromkeys(c.doubt for c in judged if c.doubt)
+    return [
+        f"Not to be trusted, {reason}: {_list([c for c in judged if c.doubt == reason])}."
+        if any(c.doubt != reason for c in judged)
+        else f"None of these verdicts is to be trusted: {reason}."
+        for reason in reasons
+    ]
 
 
 def _list(contrasts: Sequence[Contrast], *, with_mean: bool = False) -> str:
