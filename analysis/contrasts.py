@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.columns import require
 from analysis.frames import RunStatus
 from analysis.statistics import (
     ALPHA,
@@ -100,8 +101,13 @@ def declared_contrasts(
         plan: the study; its contrasts on the primary metric are one family, which Holm's method corrects.
         metric: column of `runs`; the primary metric by default. Any other is secondary and is not tested.
         test: whose p-values are corrected; None tests nothing, because the contrasts were not declared.
+
+    Raises:
+        ColumnsError: `runs` lacks a column, e.g. `metric`, or it holds something else than numbers.
     """
     column = metric or primary_column(plan)
+    if len(runs) and column != primary_column(plan):
+        require(runs, [column])
     is_primary = column == primary_column(plan) and test is not None
     lacking, drifted, used = gaps(runs, plan), drift(runs, plan), used_runs(runs)
     judged = []

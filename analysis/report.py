@@ -129,5 +129,5 @@ def _provenance(frames: StudyFrames) -> str:
         for phase, runs in phases.items():
             names = [f"`{name}`" + (f" ({status})" if status else "") for name, status in runs]
             shown = [name for name, _ in runs] if phase.endswith("not there yet") else names
-            lines.append(f"- {arm}, {phase}: {', '.join(shown)}")
+            lines.append(f"- {render.escape_markdown(arm)}, {phase}: {', '.join(shown)}")
     return "\n".join(lines)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.columns import require, require_numbers
 from analysis.frames import RunStatus
 from analysis.power import detectable_difference
 from analysis.sign_flip import floor, sign_flip_p
@@ -119,7 +120,10 @@ def unit_values(runs: pd.DataFrame, arm: str, metric: str, plan: Plan) -> pd.Ser
     Raises:
         StudyError: the unit is the continuation seed and there are several base seeds, or two rows of `runs`
             stand for the same arm and seeds.
+        ColumnsError: `runs` lacks a column, or `metric` holds something else than numbers.
     """
+    require(runs)
+    require_numbers(runs, metric)
     bases = list(plan.confirm.base_seeds)
     seeds = list(plan.confirm.continuation_seeds) if plan.arm(arm).continued else [0]
     chosen = (runs["phase"] == Phase.CONFIRM) & (runs["arm"] == arm) & (runs["status"] == RunStatus.COMPLETED)

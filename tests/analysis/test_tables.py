@@ -70,8 +70,8 @@ def test_comparison_in_closed_form(runs: pd.DataFrame) -> None:
 
 def test_contrasts_in_closed_form(runs: pd.DataFrame) -> None:
     table = contrasts_table(runs, PLAN)
-    # mean 1, sd 0.1: interval 1 ± 4.3027 · 0.1 / √3, t = 17.32, p = 0.0033, six contrasts; floor 2 / 2³; what
-    # is detectable is 3.264 sd, and five sd are found with two units less often than in four of five studies
+    # mean 1, sd 0.1: interval 1 ± 4.3027 · 0.1 / √3, t = 17.32, p = 0.0033, six contrasts; floor 2 / 2³; 3.264 sd are
+    # detectable with three units, 11.55 sd with two, so that 0.5 pp (five sd) need three
     assert row(table, "mmcr − continued").to_dict() == {
         "Δ (pp)": "+1.00", "95 % CI": "[+0.75, +1.25]", "n": "3", "wins": "3/3", "effect": "+10.00", "p": "0.003",
         "p sign-flip": "0.250", "floor": "0.250", "p Holm": "0.020", "MDD (pp)": "0.33", "n for 0.5 pp": "3",
