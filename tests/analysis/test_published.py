@@ -28,9 +28,9 @@ from tests.fakes.study_home import StudyHome, make_plan, trial_params
 
 def some_study(folder: Path) -> StudyHome:
     """Two bases; a diverged run, one that was interrupted and is under way, one of an earlier winner."""
-    home = StudyHome(
-        folder / "toy", make_plan(confirm=Confirm((1, 2), (1,))), lambda arm, base, metric: 60 + len(arm) / 3 + base
-    )
+    plan = make_plan(confirm=Confirm((1, 2), (1,)), contrasts=(("e2mc", "continued"), ("mmcr", "base")))
+    plan = replace(plan, arms=tuple(arm for arm in plan.arms if arm.parent is None))
+    home = StudyHome(folder / "toy", plan, lambda arm, base, metric: 60 + len(arm) / 3 + base)
     diverged, under_way = home.confirm_spec("mmcr", 2), home.confirm_spec("uniformity", 2)
     home.build(skip=lambda spec: spec.run_id in (diverged.run_id, under_way.run_id))
     home.write_failed_run(diverged)

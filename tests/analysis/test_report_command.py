@@ -30,8 +30,7 @@ def report(home: StudyHome, *options: str) -> int:
 def attached(home: HomePaths) -> dict[str, bytes]:
     """Files of the run that stands for the study."""
     files = [file for file in home.mlartifacts.rglob("*") if file.is_file()]
-    return {file.relative_to(file.parents[len(file.parts) - file.parts.index("artifacts") - 2]).as_posix(): file.read_bytes()
-            for file in files}  # fmt: skip
+    return {file.as_posix().partition("/artifacts/")[2]: file.read_bytes() for file in files}
 
 
 def test_the_page_and_the_frame_are_attached_to_the_study_alone(
