@@ -59,9 +59,14 @@ def failures_table(everything: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         }
         for run in everything[unreadable | is_notable].to_dict(orient="records")
     ]
+    there = {name.rpartition("-")[0] for name in everything.loc[unreadable, "run_id"]}  # `<arm>-b1-c1`
     for arm, seeds in missing_runs(everything[everything["unused"] == ""], plan).items():
         absent = {"phase": str(Phase.CONFIRM), "status": "not there yet", "attempts": "0"}
-        rows += [{"run": f"{arm}-{s}", **absent, "interrupted": "–", "reason": "–"} for s in seeds]
+        rows += [
+            {"run": f"{arm}-{s}", **absent, "interrupted": "–", "reason": "–"}
+            for s in seeds
+            if f"{arm}-{s}" not in there
+        ]
     return pd.DataFrame(rows, columns=["run", "phase", "status", "attempts", "interrupted", "reason"])
 
 

@@ -15,12 +15,12 @@ PARAM_PREFIX = "param/"
 RUN_COLUMNS = (
     "run_id", "arm", "phase", "base_seed", "continuation_seed", "status", "num_attempts", "interruptions",
     "cpu_s", "criterion", "code", "commit", "dataset", "cpu_model", "start_t", "failure", "python", "libraries",
-    "study",
+    "end_t", "study",
 )  # fmt: skip
 TRIAL_COLUMNS = ("arm", "number", "state", "objective", "run_ids")
 HISTORY_COLUMNS = ("run_id", "step", "metric", "value")
 _INTEGERS = ("base_seed", "continuation_seed", "num_attempts", "number", "step")
-_FLOATS = ("cpu_s", "start_t", "objective", "value")
+_FLOATS = ("cpu_s", "start_t", "end_t", "objective", "value")
 _NEEDED = ("run_id", "arm", "phase", "base_seed", "continuation_seed", "status")
 
 

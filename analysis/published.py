@@ -1,8 +1,8 @@
 """A study as a colleague sees it who has the tracking URI alone.
 
 `write_frame` puts all runs into one Parquet file, with the plan and the trials in its metadata; the publisher attaches
-it. `read_published` fetches it in one request. Where it is missing, the runs are searched for one page at a time, and
-the frame is made from what was published about each: an equal one, unless evaluations were replaced meanwhile.
+it. `read_published` fetches it in one request. Where it is missing or out of date, the runs are searched for one page
+at a time, and the frame is made from what was published about each: an equal one, unless evaluations were replaced.
 """
 
 from __future__ import annotations
@@ -80,14 +80,19 @@ def read_published(study: str, uri: str) -> StudyFrames:
     reader = StudyReader(uri, study)
     name = "frames/runs.parquet"
     attached = reader.attachment(name)
+    trouble = f"{name} is not attached to {study!r}"
     if attached is not None:
-        return read_frame(attached, f"{name} of study {study!r}")
+        frames = read_frame(attached, f"{name} of study {study!r}")
+        newest = float(reader.tags.get(describe.NEWEST_TAG, "0"))
+        if newest == 0 or frames.everything["end_t"].max() >= newest:
+            return frames
+        trouble = f"{name} of {study!r} is older than what has been published since"
     plan_data = _json(reader.attachment("plan.json"), "plan.json", study)
     if plan_data is None:
         raise TrackerError(f"study {study!r} has neither {name} nor plan.json attached; publish it again")
     plan = Plan.from_json(plan_data)
     trials = trials_of((_json(reader.attachment("frames/trials.json"), "trials", study) or {"trials": []})["trials"])
-    note = f"{name} is not attached to {study!r}: its runs were read one by one, as far as they are published."
+    note = f"{trouble}: its runs were read one by one, as far as they are published."
     return StudyFrames(plan, runs_of([_record(run, plan) for run in reader.runs()], plan, trials), trials, (note,))
 
 

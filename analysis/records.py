@@ -90,7 +90,7 @@ def _row(
     if record.problem:
         unknown = {"arm": "", "phase": "", "base_seed": -1, "continuation_seed": -1, "num_attempts": 0, "cpu_s": 0.0}
         texts = dict.fromkeys(RUN_COLUMNS, "") | {"run_id": record.run_id, "status": RunStatus.INCOMPLETE}
-        return {**texts, **unknown, "start_t": None, "unused": f"cannot be read: {record.problem}"}
+        return {**texts, **unknown, "start_t": None, "end_t": None, "unused": f"cannot be read: {record.problem}"}
     labels, outcome = record.labels, record.outcome
     values = tunable_values(record.training)
     is_evaluated = record.metrics.keys() >= required.get(labels["phase"], {("", "")})

@@ -13,6 +13,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{character: "\\" + character for character in "&%$#_{}"},
     "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "Δ": r"$\Delta$", "–": "--", "<": "$<$", ">": "$>$",
+    "…": r"\ldots{}", "α": r"$\alpha$",
 }  # fmt: skip
 
 

@@ -45,10 +45,7 @@ class Report:
 
 
 def write_report(study_root: Path, *, test: PairedTest = PairedTest.PAIRED_T) -> Report:
-    """Write the page, tables and figures of a study, finished or not, into its folder `report/`.
-
-    The same runs give the same bytes, so that a report can be written as often as one likes. The page shows every PNG
-    file of the folder. The frame of all runs is written beside it, for the publisher to attach.
+    """Write the report of a study, finished or not, into its folder `report/`, and the frame that the publisher attaches.
 
     Args:
         study_root: the directory of the study.
@@ -59,14 +56,27 @@ def write_report(study_root: Path, *, test: PairedTest = PairedTest.PAIRED_T) ->
         JournalError: its plan or a trial is damaged, or of another schema version.
     """
     frames = load_study(study_root)
+    report = write_report_of(frames, StudyPaths(study_root).report, test=test)
+    write_frame(study_root, frames)
+    return report
+
+
+def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest = PairedTest.PAIRED_T) -> Report:
+    """Write the page, tables and figures of a study that was read from anywhere.
+
+    The same runs give the same bytes, so that a report can be written as often as one likes. The page shows every PNG
+    file of the folder.
+
+    Args:
+        frames: the study.
+        folder: where to; created if need be.
+        test: whose p-values are corrected.
+    """
     plan, runs = frames.plan, frames.runs
     contrasts = declared_contrasts(runs, plan, test=test)
     sections = all_sections(frames, test)
     found = findings(contrasts, plan, test=test)
     warnings = [*caveats(runs, frames.trials, plan), *unused(frames.everything), *frames.notes]
-
-    folder = StudyPaths(study_root).report
-    folder.mkdir(exist_ok=True)
     judged = [declared_contrasts(runs, plan, metric, test=test) for metric in comparison_columns(runs, plan)]
     numbers = {
         "comparison": comparison_frame(runs, plan),
@@ -81,6 +91,7 @@ def write_report(study_root: Path, *, test: PairedTest = PairedTest.PAIRED_T) ->
         texts[f"{section.stem}.md"] = render.to_markdown(section.table)
         texts[f"{section.stem}.tex"] = render.to_latex(section.only(PAPER_COLUMNS), caption, f"tab:{section.stem}")
         texts[f"{section.stem}.csv"] = numbers.get(section.stem, section.table).to_csv(index=False)
+    folder.mkdir(exist_ok=True, parents=True)
     for name, text in texts.items():
         write_text(folder / name, text)
     figure = paired_differences(
@@ -92,9 +103,7 @@ def write_report(study_root: Path, *, test: PairedTest = PairedTest.PAIRED_T) ->
     )
     files = [*(folder / name for name in texts), *style.save(figure, folder / "paired_differences")]
     write_text(folder / "report.html", page(frames, sections, found, warnings, numbers, folder))
-    write_frame(study_root, frames)
-    text = _text(frames, sections, [*found, *warnings], folder)
-    return Report(text, tuple(sorted([*files, folder / "report.html"])))
+    return Report(_text(frames, sections, [*found, *warnings], folder), tuple(sorted([*files, folder / "report.html"])))
 
 
 def _text(frames: StudyFrames, sections: Sequence[Section], sentences: Sequence[str], folder: Path) -> str:

@@ -63,7 +63,8 @@ def outcome(state: RunState) -> dict[str, Any]:
     Keys: `is_trained`; `failure_kind` and `failure` of the newest attempt, if it failed; `num_attempts` that began;
     `interruptions`, the classes of endings that were not the run's own doing, in their order, with "; " between;
     `cpu_s` of all attempts; `code` that trained it; and of the first attempt that started: git `commit`, sha256 of
-    the training files (`dataset`), `cpu_model`, `python`, `libraries`, and when (`start_t`, seconds since the epoch).
+    the training files (`dataset`), `cpu_model`, `python`, `libraries`, and when (`start_t`, seconds since the epoch);
+    `end_t`, when the newest event happened.
     """
     started = next((a.started for a in state.attempts if a.started is not None), {})
     last = state.last
@@ -82,6 +83,7 @@ def outcome(state: RunState) -> dict[str, Any]:
         "python": started.get("python", ""),
         "libraries": ", ".join(f"{name} {version}" for name, version in (started.get("libraries") or {}).items()),
         "start_t": float(started.get("t", math.nan)),
+        "end_t": max((float(a.last_event["t"]) for a in state.attempts if a.last_event), default=math.nan),
     }
 
 

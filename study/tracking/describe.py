@@ -12,6 +12,7 @@ from study.plan.model import Plan, RunSpec
 from study.tracking.base import MetricRow, RunStatus
 
 OUTCOME_TAG = "study.outcome"
+NEWEST_TAG = "study.newest_event_s"  # of the run that stands for the study: a frame that ends earlier is out of date
 _FAILURE_CHARACTERS = 2000  # a longer tag would be cut, and no JSON any more
 
 

@@ -79,6 +79,7 @@ class _Pass:
         self._tracker = tracker
         self._interrupted = interrupted
         self._summary = PublishSummary()
+        self._newest_s = 0.0  # when the newest event of what was published happened
 
     def run(self) -> PublishSummary:
         if not self._paths.plan.exists():
@@ -90,6 +91,8 @@ class _Pass:
                 experiment = self._tracker.ensure_experiment(plan.study)
                 parent = self._publish_study(plan, experiment)
                 self._publish_runs(self._paths.existing_runs(), experiment, parent)
+                if parent is not None and self._newest_s:
+                    self._tracker.set_tags(parent, {describe.NEWEST_TAG: repr(self._newest_s)})
             self._summary.is_complete &= is_alone
         bases = [base for base in _bases(self._home, plan) if base.spec.exists()]
         if bases:
@@ -128,7 +131,9 @@ class _Pass:
                 continue
             try:
                 publish_run = partial(_publish_run, paths, seen, experiment, parent, self._tracker)
-                self._summary.num_metrics += _or_anew(publish_run, progress)
+                num_metrics, end_s = _or_anew(publish_run, progress)
+                self._summary.num_metrics += num_metrics
+                self._newest_s = max(self._newest_s, end_s)
                 self._summary.num_published += 1
             except (JournalError, RejectedError, LookupError, TypeError, ValueError) as error:
                 # files that are damaged or make no sense must not hold up the other runs
@@ -184,8 +189,8 @@ def _publish_run(
     parent: str | None,
     tracker: Tracker,
     progress: Progress | None,
-) -> int:
-    """Publish one run; return how many rows were sent."""
+) -> tuple[int, float]:
+    """Publish one run; return how many rows were sent, and when its newest event happened."""
     spec = RunSpec.from_json(read_json(paths.spec))
     state = replay_run(paths)
     if progress is None:
@@ -199,14 +204,14 @@ def _publish_run(
     rows = steps + describe.evaluation_rows(state, progress.evaluations)
     tracker.log_metrics(run, rows)
     tracker.set_tags(run, describe.run_tags(spec, state))
-    status = describe.run_status(state)
-    tracker.set_status(run, status, int((describe.run_end_s(state) or 0) * 1000))
+    status, end_s = describe.run_status(state), describe.run_end_s(state) or 0.0
+    tracker.set_status(run, status, int(end_s * 1000))
     progress.seen = seen
     progress.step = max([progress.step, *(row.step for row in steps)])
     progress.evaluations = sorted({*progress.evaluations, *state.evaluations})
     progress.status = str(status)
     progress.write(paths.published)
-    return len(rows)
+    return len(rows), end_s
 
 
 def _or_anew(publish_to: Callable[[Progress | None], T], progress: Progress | None) -> T:

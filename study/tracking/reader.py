@@ -75,6 +75,7 @@ class StudyReader:
         if not found:
             raise TrackerError(f"experiment {study!r} of {self._shown} has no run that stands for the study")
         self._parent = found[0].info.run_id
+        self.tags: Mapping[str, str] = dict(found[0].data.tags)  # of the run that stands for the study
 
     def attachment(self, name: str) -> bytes | None:
         """A file attached to the run that stands for the study; None when it is not there or cannot be fetched."""

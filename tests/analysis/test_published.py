@@ -14,6 +14,7 @@ from pandas.testing import assert_frame_equal
 from analysis.contrasts import contrasts_frame, declared_contrasts
 from analysis.frames import Published, StudyFrames, history_frame, load_studies, load_study
 from analysis.published import read_frame, write_frame
+from analysis.report import write_report_of
 from study.errors import JournalError, UserError
 from study.journal.endings import Ending, EndKind
 from study.journal.files import read_json, write_json
@@ -121,6 +122,9 @@ def test_a_colleague_with_the_url_of_a_server_alone(server: Server, tmp_path: Pa
     attached = load_study(Published("toy", server.uri))
     assert attached.notes == ()
     assert_equal(attached, expected)
+    report = write_report_of(attached, tmp_path / "redrawn")
+    assert "e2mc − continued" in (tmp_path / "redrawn" / "report.html").read_text(encoding="utf-8")
+    assert len(report.files) > 20
     next(server.folder.rglob("runs.parquet")).unlink()
     searched = load_study(Published("toy", server.uri))
     assert searched.notes
@@ -142,6 +146,20 @@ def test_an_unreachable_server_is_one_clear_error(monkeypatch: pytest.MonkeyPatc
         load_study(Published("toy", "http://somebody:secret@127.0.0.1:9"))
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_frame_that_is_out_of_date_is_not_taken_for_the_truth(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    home, paths = some_study(tmp_path), HomePaths(tmp_path)
+    uri = f"sqlite:///{paths.mlflow_db}"
+    write_frame(home.root)
+    publish(paths, "toy", MlflowTracker(uri, paths.mlartifacts))
+    assert not load_study(Published("toy", uri)).notes
+    home.write_run(home.confirm_spec("e2mc", 2, trial_params(home.plan.arm("e2mc"), 0)))
+    publish(paths, "toy", MlflowTracker(uri, paths.mlartifacts))
+    found = load_study(Published("toy", uri))
+    assert "is older than what has been published since" in found.notes[0]
+    assert_equal(found, load_study(home.root))
 
 
 def test_a_run_published_by_other_code_does_not_count_and_says_why(tmp_path: Path, empty_store: Path) -> None:
