@@ -28,6 +28,7 @@ from analysis.tables import comparison_columns, comparison_frame
 from study.journal.files import write_text
 from study.paths import StudyPaths
 
+PAGE = "report.html"
 _IN_TERMINAL = ("comparison", "contrasts")
 
 
@@ -45,7 +46,7 @@ class Report:
 
 
 def write_report(study_root: Path, *, test: PairedTest = PairedTest.PAIRED_T) -> Report:
-    """Write the report of a study, finished or not, into its folder `report/`, and the frame that the publisher attaches.
+    """Write the report of a study, finished or not, into its folder `report/`; and the frame to be attached.
 
     Args:
         study_root: the directory of the study.
@@ -102,8 +103,8 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest = Pai
         unit=plan.unit,
     )
     files = [*(folder / name for name in texts), *style.save(figure, folder / "paired_differences")]
-    write_text(folder / "report.html", page(frames, sections, found, warnings, numbers, folder))
-    return Report(_text(frames, sections, [*found, *warnings], folder), tuple(sorted([*files, folder / "report.html"])))
+    write_text(folder / PAGE, page(frames, sections, found, warnings, numbers, folder))
+    return Report(_text(frames, sections, [*found, *warnings], folder), tuple(sorted([*files, folder / PAGE])))
 
 
 def _text(frames: StudyFrames, sections: Sequence[Section], sentences: Sequence[str], folder: Path) -> str:
@@ -111,7 +112,7 @@ def _text(frames: StudyFrames, sections: Sequence[Section], sentences: Sequence[
     for section in sections:
         if section.stem in _IN_TERMINAL:
             parts += [f"{section.title}. {section.note}", "", render.to_text(section.only(TERMINAL_COLUMNS))]
-    return "\n".join([*map(render.wrap, [*parts, *sentences]), "", f"Report: {folder}", ""])
+    return "\n".join([*map(render.wrap, [*parts, *sentences]), "", f"Report: {folder / PAGE}", ""])
 
 
 def _markdown(frames: StudyFrames, sections: Sequence[Section], sentences: Sequence[str]) -> str:

@@ -91,10 +91,10 @@ def _input_closed() -> bool:
 def _report(args: argparse.Namespace) -> int:
     home, name = chosen_home(args), _known_study(args)
     study = home.study(name)
-    from analysis.report import write_report
+    from analysis.report import PAGE, write_report
 
     print(write_report(study.root).text)
-    print(f"\nOpen it: {(study.report / 'report.html').absolute().as_uri()}")
+    print(f"Open it: {(study.report / PAGE).absolute().as_uri()}")
     if not args.no_publish:
         print(_attach(home, name))
     return FINISHED
