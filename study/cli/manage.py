@@ -10,11 +10,12 @@ import select
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guarded
 from study.cli.site import add_site_commands, run_site_command
 from study.errors import StudyError, UserError, did_you_mean
-from study.paths import HomePaths
+from study.paths import HomePaths, from_user
 
 _HELP = {
     "status": "what is done, what runs, what failed",
@@ -36,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument("--json", action="store_true", help="as JSON")
         if name == "report":
             command.add_argument("--no-publish", action="store_true", help="do not attach it in MLflow")
+            command.add_argument("--from", dest="uri", metavar="URI", help="read it from this MLflow store instead")
+            command.add_argument(
+                "--out", metavar="DIR", help="where to write what --from reads (default: ./STUDY-report)"
+            )
         if name == "stop":
             command.add_argument("--now", action="store_true", help="cancel what runs; its checkpoints stay")
         if name == "publish":
@@ -89,6 +94,8 @@ def _input_closed() -> bool:
 
 
 def _report(args: argparse.Namespace) -> int:
+    if args.uri:
+        return _report_from(args.uri, args.study, from_user(args.out or f"{args.study}-report"))
     home, name = chosen_home(args), _known_study(args)
     study = home.study(name)
     from analysis.report import PAGE, write_report
@@ -97,6 +104,16 @@ def _report(args: argparse.Namespace) -> int:
     print(f"Open it: {(study.report / PAGE).absolute().as_uri()}")
     if not args.no_publish:
         print(_attach(home, name))
+    return FINISHED
+
+
+def _report_from(uri: str, name: str, folder: Path) -> int:
+    """Write the report of a study that is known from MLflow alone; it has been attached there, or never will be."""
+    from analysis.frames import Published, load_study
+    from analysis.report import PAGE, write_report_of
+
+    print(write_report_of(load_study(Published(name, uri)), folder).text)
+    print(f"Open it: {(folder / PAGE).absolute().as_uri()}")
     return FINISHED
 
 

@@ -50,13 +50,6 @@ def assert_equal(found: StudyFrames, expected: StudyFrames) -> None:
 
 
 @pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowTracker(f"sqlite:///{file}", file.parent)
-    return file
-
-
-@pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[StudyHome, HomePaths, str]:
     """A study in an embedded store, without its frame."""
     folder = tmp_path_factory.mktemp("stored home")

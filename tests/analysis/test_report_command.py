@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.fakes.study_home import StudyHome, make_plan
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyHome:
+    """A finished study."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     plan = make_plan(confirm=Confirm((1, 2), (1,)))
     plan_home = StudyHome(tmp_path / "toy", plan, lambda arm, base, metric: 60.0 + len(arm) * base).build()
@@ -34,8 +36,9 @@ def attached(home: HomePaths) -> dict[str, bytes]:
 
 
 def test_the_page_and_the_frame_are_attached_to_the_study_alone(
-    home: StudyHome, capsys: pytest.CaptureFixture[str]
+    home: StudyHome, empty_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.copyfile(empty_store, HomePaths(home.root.parent).mlflow_db)
     assert report(home) == 0
     said = capsys.readouterr().out
     paths, study = HomePaths(home.root.parent), StudyPaths(home.root)
@@ -63,7 +66,10 @@ def test_without_mlflow_the_page_is_written_and_the_way_out_is_shown(
     assert (StudyPaths(home.root).report / "report.html").exists()
 
 
-def test_another_publisher_is_left_to_its_work(home: StudyHome, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_publisher_is_left_to_its_work(
+    home: StudyHome, empty_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copyfile(empty_store, HomePaths(home.root.parent).mlflow_db)
     with only_publisher(home.root) as is_alone:
         assert is_alone
         assert report(home) == 0
@@ -74,3 +80,21 @@ def test_nothing_is_published_against_ones_will(home: StudyHome, capsys: pytest.
     assert report(home, "--no-publish") == 0
     assert "MLflow" not in capsys.readouterr().out
     assert not HomePaths(home.root.parent).mlflow_db.exists()
+
+
+def test_a_colleague_writes_the_report_from_the_tracker_alone(
+    home: StudyHome,
+    empty_store: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copyfile(empty_store, HomePaths(home.root.parent).mlflow_db)
+    assert report(home) == 0
+    page = (StudyPaths(home.root).report / "report.html").read_bytes()
+    uri = f"sqlite:///{HomePaths(home.root.parent).mlflow_db}"
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "toy", "--from", uri, "--out", "elsewhere"]) == 0
+    assert (tmp_path / "elsewhere" / "report.html").read_bytes() == page
+    assert main(["report", "tyo", "--from", uri]) == 2
+    assert "error: sqlite:" in (said := capsys.readouterr().err) and "Did you mean 'toy'?" in said
