@@ -7,17 +7,22 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.columns import require
 from analysis.frames import RunStatus
+from analysis.pairing import unpaired_arms
 from analysis.statistics import (
     ALPHA,
     NAN,
     PairedResult,
+    PairedTest,
     holm,
     is_not_notable,
     paired_differences,
     paired_result,
 )
 from study.plan.model import Phase, Plan
+
+FEW_UNITS = 3  # with two units, a spread has one degree of freedom: p-values far below any floor come by chance
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,11 @@ class Contrast:
         result: their analysis.
         p_holm: after Holm's correction over the declared contrasts; NaN unless `metric` is the primary one.
         is_not_notable: see `analysis.statistics.is_not_notable`; None unless `metric` is the primary one.
+        is_primary: whether the contrasts on `metric` are the family that is tested; on any other metric there is an
+            interval and no p-value.
+        doubt: why the verdict must not be trusted though there is one: the arms differ in more than the arm, see
+            `drift`, or there are fewer than `FEW_UNITS`; "" when there is no such reason.
+        run_ids: the completed confirm runs of both arms.
     """
 
     left: str
@@ -41,6 +51,9 @@ class Contrast:
     result: PairedResult
     p_holm: float = NAN
     is_not_notable: bool | None = None
+    is_primary: bool = True
+    doubt: str = ""
+    run_ids: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -54,11 +67,18 @@ class Contrast:
 
     @property
     def verdict(self) -> str:
-        """What the contrast allows to say, in at most three words, or why it allows nothing."""
+        """What the contrast allows to say, or why it allows nothing, and what is doubtful about it."""
+        return f"{self.judgement} ({self.doubt})" if self.doubt else self.judgement
+
+    @property
+    def judgement(self) -> str:
+        """The verdict in at most three words, or why there is none."""
         if self.result.reason:
             return self.result.reason
+        if not self.is_primary:
+            return "secondary"
         if math.isnan(self.p_holm):
-            return "exploratory"
+            return "not tested"
         words = []
         if self.is_significant:
             words.append("better" if self.result.mean > 0 else "worse")
@@ -72,36 +92,88 @@ def primary_column(plan: Plan) -> str:
     return f"test/{plan.primary}"
 
 
-def declared_contrasts(runs: pd.DataFrame, plan: Plan, metric: str | None = None) -> list[Contrast]:
-    """Judge the plan's contrasts on `metric`, a column of `runs`; Holm corrects the primary one."""
+def declared_contrasts(
+    runs: pd.DataFrame, plan: Plan, metric: str | None = None, *, test: PairedTest | None = PairedTest.PAIRED_T
+) -> list[Contrast]:
+    """Judge the plan's contrasts on one metric.
+
+    Args:
+        runs: see `analysis.frames.runs_frame`.
+        plan: the study; its contrasts on the primary metric are one family, which Holm's method corrects.
+        metric: column of `runs`; the primary metric by default. Any other is secondary and is not tested.
+        test: whose p-values are corrected; None tests nothing, because the contrasts were not declared.
+
+    Raises:
+        ColumnsError: `runs` lacks a column, e.g. `metric`, or it holds something else than numbers.
+    """
     column = metric or primary_column(plan)
-    lacking = gaps(runs, plan)
+    if len(runs) and column != primary_column(plan):
+        require(runs, [column])
+    is_primary = column == primary_column(plan) and test is not None
+    lacking, drifted, used = gaps(runs, plan), drift(runs, plan), used_runs(runs)
+    unpaired = unpaired_arms(runs, plan)
     judged = []
     for pair in plan.contrasts:
         differences = paired_differences(runs, pair, column, plan)
         why = "; ".join(lacking[arm] for arm in pair if lacking[arm])
-        judged.append((pair, differences, paired_result(differences, why)))
-    is_primary = column == primary_column(plan)
-    corrected = holm([result.p for _, _, result in judged]) if is_primary else [NAN] * len(judged)
+        result = paired_result(differences, why)
+        doubts = [f"{arm}: {drifted[arm]}" for arm in pair if drifted[arm]]
+        doubts += [f"not paired: {unpaired[arm]} of {arm}" for arm in pair if arm in unpaired]
+        if result.has_interval and result.n < FEW_UNITS:
+            doubts.append(f"only {result.n} units")
+        judged.append((pair, differences, result if is_primary else result.without_p(), ", ".join(doubts)))
+    corrected = holm([result.p_of(test) if test else NAN for _, _, result, _ in judged])
     margin = plan.equivalence_margin_pp if is_primary else None
     return [
-        Contrast(*pair, column, differences, result, p, is_not_notable(result, margin))
-        for (pair, differences, result), p in zip(judged, corrected, strict=True)
+        Contrast(
+            *pair,
+            column,
+            differences,
+            result,
+            p,
+            is_not_notable(result, margin),
+            is_primary,
+            doubt=doubt,
+            run_ids=tuple(run for arm in pair for run in used.get(arm, ())),
+        )
+        for (pair, differences, result, doubt), p in zip(judged, corrected, strict=True)
     ]
 
 
 def contrasts_frame(contrasts: list[Contrast]) -> pd.DataFrame:
-    """Return the numbers behind the contrasts, one row each, unrounded."""
-    fields = ("n", "num_planned", "mean", "low", "high", "sd", "effect", "t", "p")
+    """Return the numbers behind the contrasts, one row each, unrounded, with the runs that they come from."""
+    before = ("n", "num_planned", "mean", "low", "high", "sd", "effect", "t", "p")
+    after = ("p_sign_flip", "p_floor", "wins", "upper", "detectable")
     return pd.DataFrame(
         [
             {"left": c.left, "right": c.right, "metric": c.metric}
-            | {name: getattr(c.result, name) for name in fields}
-            | {"p_holm": c.p_holm, "wins": c.result.wins, "upper": c.result.upper, "verdict": c.verdict}
+            | {name: getattr(c.result, name) for name in before}
+            | {"p_holm": c.p_holm}
+            | {name: getattr(c.result, name) for name in after}
+            | {"is_primary": c.is_primary, "verdict": c.verdict, "run_ids": " ".join(c.run_ids)}
             for c in contrasts
         ],
-        columns=["left", "right", "metric", *fields, "p_holm", "wins", "upper", "verdict"],
+        columns=["left", "right", "metric", *before, "p_holm", *after, "is_primary", "verdict", "run_ids"],
     )
+
+
+def used_runs(runs: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Name for each arm the completed confirm runs, which its numbers come from."""
+    completed = runs[(runs["phase"] == Phase.CONFIRM) & (runs["status"] == RunStatus.COMPLETED)]
+    return {str(arm): tuple(group["run_id"]) for arm, group in completed.groupby("arm")}
+
+
+def drift(runs: pd.DataFrame, plan: Plan) -> dict[str, str]:
+    """Say for each arm whether completed confirm runs had other code or data than most of the study; "" if not."""
+    completed = runs[(runs["phase"] == Phase.CONFIRM) & (runs["status"] == RunStatus.COMPLETED)]
+    found: dict[str, list[str]] = {arm.name: [] for arm in plan.arms}
+    for column, words in (("code", "other code"), ("dataset", "other data")):
+        known = completed[completed[column] != ""] if column in completed else completed.iloc[:0]
+        if len(known):
+            usual = known[column].mode().iloc[0]
+            for arm in known.loc[known[column] != usual, "arm"].unique():
+                found[str(arm)].append(words)
+    return {arm: ", ".join(words) for arm, words in found.items()}
 
 
 def confirm_status(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -111,7 +183,7 @@ def confirm_status(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     for arm in plan.arms:
         statuses = confirm.loc[confirm["arm"] == arm.name, "status"]
         counts = {status.value: int((statuses == status).sum()) for status in RunStatus}
-        planned = len(plan.confirm.base_seeds) * (len(plan.confirm.continuation_seeds) if arm.continued else 1)
+        planned = len(plan.confirm.base_seeds) * len(plan.continuation_seeds(arm, Phase.CONFIRM))
         rows.append({"planned": planned, **counts, "missing": planned - len(statuses)})
     return pd.DataFrame(rows, index=pd.Index([arm.name for arm in plan.arms], name="arm"))
 
@@ -132,7 +204,7 @@ def missing_runs(runs: pd.DataFrame, plan: Plan) -> dict[str, list[str]]:
     there = set(zip(confirm["arm"], confirm["base_seed"], confirm["continuation_seed"], strict=True))
     missing = {}
     for arm in plan.arms:
-        seeds = plan.confirm.continuation_seeds if arm.continued else (0,)
+        seeds = plan.continuation_seeds(arm, Phase.CONFIRM)
         cells = [(b, c) for b in plan.confirm.base_seeds for c in seeds]
         missing[arm.name] = [f"b{b}-c{c}" for b, c in cells if (arm.name, b, c) not in there]
     return missing

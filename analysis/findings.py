@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pandas as pd
 
 from analysis.contrasts import Contrast, gaps
+from analysis.pairing import pairing_sentence
 from analysis.render import signed
-from analysis.statistics import ALPHA
+from analysis.statistics import ALPHA, PairedTest
 from study.plan.model import Phase, Plan
 
 _TPE_STARTUP_TRIALS = 10  # Optuna's TPE samples at random until this many trials have an outcome
 
 
-def findings(contrasts: Sequence[Contrast], plan: Plan) -> list[str]:
-    """Say which contrasts are significant after Holm, which not notable, and which undetermined."""
+def findings(contrasts: Sequence[Contrast], plan: Plan, *, test: PairedTest = PairedTest.PAIRED_T) -> list[str]:
+    """Say which contrasts are significant after Holm, which not notable, and which undetermined.
+
+    Args:
+        contrasts: see `analysis.contrasts.declared_contrasts`.
+        plan: the study.
+        test: the one that the contrasts were judged by.
+    """
     if not contrasts:
         return ["The plan declares no contrasts, so nothing is tested."]
     judged = [c for c in contrasts if c.result.has_interval]
     significant = [c for c in judged if c.is_significant]
-    family = f"the {len(contrasts)} declared contrasts (two-sided paired t tests on {plan.primary}, α = {ALPHA:g})"
+    family = f"the {len(contrasts)} declared contrasts (two-sided {test} tests on {plan.primary}, α = {ALPHA:g})"
     if not judged:
         sentences = [f"None of {family} can be judged yet."]
     elif significant:
@@ -29,9 +37,10 @@ def findings(contrasts: Sequence[Contrast], plan: Plan) -> list[str]:
         sentences = [f"None of {family} is significant after Holm's correction."]
     if plan.equivalence_margin_pp is not None and judged:
         sentences += _within_margin(judged, plan.equivalence_margin_pp)
-    open_ones = [c for c in judged if c.verdict == "undetermined"]
+    open_ones = [c for c in judged if c.judgement == "undetermined"]
     if open_ones:
         sentences.append(f"Undetermined, neither significant nor shown to be small: {_list(open_ones)}.")
+    sentences += _doubts(judged)
     unjudged = [c for c in contrasts if not c.result.has_interval]
     if judged and unjudged:
         sentences.append(f"Without a verdict, for the reason in the table: {_list(unjudged)}.")
@@ -45,13 +54,34 @@ def caveats(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     sentences += _search(trials, plan)
     if plan.unit == "continuation":
         sentences.append("Every statement is for this checkpoint, tuned on it; the unit is the continuation seed.")
+    sentences += _amendments(plan)
+    sentences += filter(None, [pairing_sentence(runs, plan)])
     confirm = runs[(runs["phase"] == Phase.CONFIRM) & (runs["code"] != "")]
     versions = confirm["code"].value_counts()
     if len(versions) > 1:
         arms = sorted(set(confirm.loc[confirm["code"] != versions.index[0], "arm"]))
         which = f"arms with runs of another version than most: {', '.join(arms)}"
         sentences.append(f"The confirm runs were made by {len(versions)} versions of the code; {which}.")
+    for column, what in (("cpu_model", "CPU models"), ("libraries", "sets of library versions")):
+        kinds = sorted(set(confirm[column]) - {""}) if column in confirm else []
+        if len(kinds) > 1:
+            by_arm = {tuple(sorted(set(own))) for _, own in confirm.groupby("arm")[column]}
+            where = "in every arm alike" if len(by_arm) == 1 else "and not in every arm alike"
+            sentences.append(f"The confirm runs used {len(kinds)} {what}, {where}: {'; '.join(kinds)}.")
     return sentences
+
+
+def _amendments(plan: Plan) -> list[str]:
+    looked = plan.before_the_first_look()
+    if looked is None:
+        return []
+    (amendment,) = [a for a in plan.amendments if a.num_seen][:1]
+    when = datetime.fromtimestamp(amendment.t, UTC)
+    sentence = (
+        f"Extended after a look: seeds were added on {when:%Y-%m-%d %H:%M} UTC, when {amendment.num_seen} confirming"
+        " runs had been evaluated; the p-values of the extended family are not corrected for that look."
+    )
+    return [sentence]
 
 
 def search_name(plan: Plan) -> str:
@@ -81,11 +111,21 @@ def _search(trials: pd.DataFrame, plan: Plan) -> list[str]:
 
 
 def _within_margin(judged: Sequence[Contrast], margin_pp: float) -> list[str]:
-    small = [c for c in judged if "not notable" in c.verdict]
+    small = [c for c in judged if "not notable" in c.judgement]
     if not small:
         return [f"For none of those that can be judged is an improvement of {margin_pp:g} pp ruled out."]
     bound = f"one-sided 95 % upper bound below the margin of {margin_pp:g} pp, not corrected for multiplicity"
     return [f"No notable improvement ({bound}): {_list(small)}."]
+
+
+def _doubts(judged: Sequence[Contrast]) -> list[str]:
+    reasons = dict.fromkeys(c.doubt for c in judged if c.doubt)
+    return [
+        f"Not to be trusted, {reason}: {_list([c for c in judged if c.doubt == reason])}."
+        if any(c.doubt != reason for c in judged)
+        else f"None of these verdicts is to be trusted: {reason}."
+        for reason in reasons
+    ]
 
 
 def _list(contrasts: Sequence[Contrast], *, with_mean: bool = False) -> str:

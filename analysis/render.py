@@ -13,19 +13,20 @@ _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{character: "\\" + character for character in "&%$#_{}"},
     "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "Δ": r"$\Delta$", "–": "--", "<": "$<$", ">": "$>$",
+    "…": r"\ldots{}", "α": r"$\alpha$",
 }  # fmt: skip
 
 
 def to_markdown(table: pd.DataFrame) -> str:
     """Return a GitHub-flavoured table; the first column is aligned left, the others right."""
-    head, *rows = ([cell.replace("|", "\\|") for cell in row] for row in _cells(table))
+    head, *rows = ([escape_markdown(cell).replace("|", "\\|") for cell in row] for row in _cells(table))
     rule = [":--", *["--:"] * (len(head) - 1)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
 
 def to_latex(table: pd.DataFrame, caption: str = "", label: str = "") -> str:
     """Return a `table` environment with the rules of the LaTeX package booktabs."""
-    head, *rows = (" & ".join(map(escape_latex, row)) + r" \\" for row in _cells(table))
+    head, *rows = (_guarded(" & ".join(map(escape_latex, row))) + r" \\" for row in _cells(table))
     lines = [r"\begin{table}", r"  \centering"]
     if caption:
         lines.append(rf"  \caption{{{escape_latex(caption)}}}")
@@ -37,8 +38,18 @@ def to_latex(table: pd.DataFrame, caption: str = "", label: str = "") -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Make `text` harmless in LaTeX."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    """Make `text` harmless in LaTeX: one line, nothing in it a command."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def escape_markdown(text: str) -> str:
+    """Make `text` one line without HTML."""
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+
+
+def _guarded(row: str) -> str:
+    """A row that begins with a bracket or a star would be taken for an argument of the line break before it."""
+    return "{}" + row if row.startswith(("[", "*")) else row
 
 
 def to_text(table: pd.DataFrame, width: int = 100) -> str:

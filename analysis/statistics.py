@@ -1,4 +1,4 @@
-"""Paired comparisons of arms: a difference per unit, t intervals, Holm's correction, a test of "not notable".
+"""Paired comparisons of arms: a difference per unit, t intervals, two tests, Holm's correction, "not notable".
 
 The unit is the base seed (`unit: base`): continuation seeds are averaged within their base before anything
 else happens. With `unit: continuation` all runs share one checkpoint and every continuation seed is a unit. A
@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.columns import require, require_numbers
 from analysis.frames import RunStatus
+from analysis.power import detectable_difference
+from analysis.sign_flip import floor, sign_flip_p
 from study.errors import StudyError
 from study.plan.model import Phase, Plan
 
@@ -23,6 +27,18 @@ CONFIDENCE = 0.95
 ALPHA = 0.05
 NAN = math.nan
 _NO_SPREAD = 1e-9  # relative to the largest value: what is left of rounding when all values are equal
+
+
+class PairedTest(StrEnum):
+    """How a p-value comes about; the first is what a study declares unless somebody chooses otherwise."""
+
+    PAIRED_T = "paired t"  # exact when the differences are normal
+    SIGN_FLIP = "sign-flip"  # exact when they are symmetric about zero; never below 2 / 2^n
+
+
+def declared_test(plan: Plan) -> PairedTest:
+    """The test that the plan declares."""
+    return PairedTest.SIGN_FLIP if plan.test == "sign_flip" else PairedTest.PAIRED_T
 
 
 @dataclass(frozen=True)
@@ -39,8 +55,9 @@ class PairedResult:
         upper: one-sided 95 % upper bound of the mean.
         t: the t statistic of mean = 0.
         p: its two-sided p-value.
+        p_sign_flip: see `analysis.sign_flip.sign_flip_p`.
         wins: units whose difference is above zero.
-        effect: standardised effect of paired data, mean / sd.
+        effect: standardised effect of paired data, mean / sd (Cohen's d_z).
         reason: why there is no interval, or "".
     """
 
@@ -53,6 +70,7 @@ class PairedResult:
     upper: float = NAN
     t: float = NAN
     p: float = NAN
+    p_sign_flip: float = NAN
     wins: int = 0
     effect: float = NAN
     reason: str = ""
@@ -66,6 +84,24 @@ class PairedResult:
     def is_complete(self) -> bool:
         """Whether every planned unit has a value; only then does the mean compare like with like."""
         return self.n == self.num_planned
+
+    @property
+    def p_floor(self) -> float:
+        """The smallest sign-flip p-value that this many units can give; NaN without one."""
+        return NAN if math.isnan(self.p_sign_flip) else floor(self.n)
+
+    @property
+    def detectable(self) -> float:
+        """The true mean found in four of five such studies, see `analysis.power`; NaN without an interval."""
+        return detectable_difference(self.sd, self.n) if self.has_interval else NAN
+
+    def p_of(self, test: PairedTest) -> float:
+        """The two-sided p-value of `test`."""
+        return self.p if test is PairedTest.PAIRED_T else self.p_sign_flip
+
+    def without_p(self) -> PairedResult:
+        """The same with an interval but no test: for metrics that no hypothesis was declared on."""
+        return replace(self, t=NAN, p=NAN, p_sign_flip=NAN)
 
     @property
     def half_width(self) -> float:
@@ -83,15 +119,17 @@ def unit_values(runs: pd.DataFrame, arm: str, metric: str, plan: Plan) -> pd.Ser
         plan: says which units there must be.
 
     Returns:
-        Indexed by `base_seed`, or by `continuation_seed` when that is the unit; the arm that is not continued
-        then repeats its one value.
+        Indexed by `base_seed`, or by `continuation_seed` when that is the unit.
 
     Raises:
         StudyError: the unit is the continuation seed and there are several base seeds, or two rows of `runs`
             stand for the same arm and seeds.
+        ColumnsError: `runs` lacks a column, or `metric` holds something else than numbers.
     """
+    require(runs)
+    require_numbers(runs, metric)
     bases = list(plan.confirm.base_seeds)
-    seeds = list(plan.confirm.continuation_seeds) if plan.arm(arm).continued else [0]
+    seeds = list(plan.continuation_seeds(plan.arm(arm), Phase.CONFIRM))
     chosen = (runs["phase"] == Phase.CONFIRM) & (runs["arm"] == arm) & (runs["status"] == RunStatus.COMPLETED)
     found: dict[tuple[int, int], float] = {}
     if metric in runs.columns:
@@ -110,9 +148,7 @@ def unit_values(runs: pd.DataFrame, arm: str, metric: str, plan: Plan) -> pd.Ser
         return values.mean(axis="columns", skipna=False)
     if len(bases) != 1:
         raise StudyError(f"unit: continuation compares runs of one checkpoint, but the plan has base seeds {bases}")
-    only = values.iloc[0]
-    index = pd.Index(plan.confirm.continuation_seeds, name="continuation_seed")
-    return only.reindex(index) if plan.arm(arm).continued else pd.Series(only.iloc[0], index=index)
+    return values.iloc[0]
 
 
 def paired_differences(runs: pd.DataFrame, contrast: tuple[str, str], metric: str, plan: Plan) -> pd.Series[float]:
@@ -128,7 +164,7 @@ def paired_result(values: pd.Series[float], missing: str = "") -> PairedResult:
         values: NaN marks a missing unit.
         missing: says why units are missing, for `reason`.
     """
-    present = values.dropna().to_numpy(dtype=float)
+    present = np.asarray(values.dropna(), dtype=np.float64)
     n, num_planned = len(present), len(values)
     if n == 0:
         return PairedResult(n, num_planned, reason=missing or f"n=0/{num_planned}")
@@ -136,22 +172,26 @@ def paired_result(values: pd.Series[float], missing: str = "") -> PairedResult:
     sd = float(present.std(ddof=1)) if n > 1 else NAN
     partial = PairedResult(n, num_planned, mean, sd, wins=wins)
     if n < num_planned:
-        return _without_interval(partial, missing or f"n={n}/{num_planned}")
+        return replace(partial, reason=missing or f"n={n}/{num_planned}")
     if n == 1:
-        return _without_interval(partial, "n=1: no interval")
-    if sd <= _NO_SPREAD * np.abs(present).max() or not present.any():
-        if np.abs(present).max() <= _NO_SPREAD:
-            return PairedResult(n, num_planned, 0.0, 0.0, p=1.0, reason="all values are zero")
-        return _without_interval(partial, "all values are equal: no spread to judge by")
+        return replace(partial, reason="n=1: no interval")
+    largest = np.abs(present).max()
+    if largest <= _NO_SPREAD:
+        return replace(partial, mean=0.0, sd=0.0, wins=0, p=1.0, p_sign_flip=1.0, reason="all values are zero")
+    if sd <= _NO_SPREAD * largest:
+        return replace(partial, reason="all values are equal: no spread to judge by")
     error = sd / math.sqrt(n)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    upper = mean + float(stats.t.ppf(CONFIDENCE, n - 1)) * error
-    p = 2 * float(stats.t.sf(abs(mean / error), n - 1))
-    return PairedResult(n, num_planned, mean, sd, mean - half, mean + half, upper, mean / error, p, wins, mean / sd)
-
-
-def _without_interval(partial: PairedResult, reason: str) -> PairedResult:
-    return PairedResult(partial.n, partial.num_planned, partial.mean, partial.sd, wins=partial.wins, reason=reason)
+    return replace(
+        partial,
+        low=mean - half,
+        high=mean + half,
+        upper=mean + float(stats.t.ppf(CONFIDENCE, n - 1)) * error,
+        t=mean / error,
+        p=2 * float(stats.t.sf(abs(mean / error), n - 1)),
+        p_sign_flip=sign_flip_p(present),
+        effect=mean / sd,
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -12,10 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.columns import PARAM_PREFIX
 from study.plan.expand import inherited
 from study.plan.model import Arm, Plan
-
-PARAM_PREFIX = "param/"
 
 
 def winning_trial(trials: pd.DataFrame, arm: str) -> pd.Series | None:
@@ -57,7 +56,11 @@ def has_parameters(training: Mapping[str, Any], params: Mapping[str, float]) -> 
         params: dotted name → value; `criterion.<field>` is looked up in the criterion's parameters,
             `continuation.<field>` (e.g. `continuation.optimizer.lr`) in the training's recipe.
     """
-    actual = tunable_values(training)
+    return holds(tunable_values(training), params)
+
+
+def holds(actual: Mapping[str, Any], params: Mapping[str, float]) -> bool:
+    """Whether `actual`, see `tunable_values`, has all of `params`."""
     return all(name in actual and _same(actual[name], value) for name, value in params.items())
 
 

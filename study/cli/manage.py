@@ -7,17 +7,20 @@ import json
 import logging
 import os
 import select
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guarded
 from study.cli.site import add_site_commands, run_site_command
-from study.errors import UserError, did_you_mean
+from study.errors import StudyError, UserError, did_you_mean
+from study.paths import HomePaths, from_user
 
 _HELP = {
     "status": "what is done, what runs, what failed",
     "publish": "copy the journals into MLflow",
-    "report": "write tables and figures from what there is",
+    "report": "write a page, tables and figures from what there is, and attach them in MLflow",
     "stop": "ask the orchestrator and its runs to save and leave",
 }
 
@@ -32,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         add_home(command)
         if name == "status":
             command.add_argument("--json", action="store_true", help="as JSON")
+        if name == "report":
+            command.add_argument("--no-publish", action="store_true", help="do not attach it in MLflow")
+            command.add_argument("--from", dest="uri", metavar="URI", help="read it from this MLflow store instead")
+            command.add_argument(
+                "--out", metavar="DIR", help="where to write what --from reads (default: ./STUDY-report)"
+            )
         if name == "stop":
             command.add_argument("--now", action="store_true", help="cancel what runs; its checkpoints stay")
         if name == "publish":
@@ -64,6 +73,12 @@ def _publish(args: argparse.Namespace) -> int:
     if args.follow:
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
         return FINISHED if follow(home, name, uri, stop=_input_closed) else SOME_FAILED
+    from analysis.published import write_frame
+
+    try:
+        write_frame(home.study(name).root)
+    except StudyError as error:
+        print(f"without a frame of all runs: {error}", file=sys.stderr)
     summary = publish(home, name, MlflowTracker(uri, home.mlartifacts))
     counts = f"{summary.num_published} runs published, {summary.num_unchanged} had no news"
     print(f"{name} → {uri}: {counts}, {summary.num_metrics} metric rows sent")
@@ -79,12 +94,48 @@ def _input_closed() -> bool:
 
 
 def _report(args: argparse.Namespace) -> int:
-    study = chosen_home(args).study(_known_study(args))
-    from analysis.report import write_report
+    if args.uri:
+        return _report_from(args.uri, args.study, from_user(args.out or f"{args.study}-report"))
+    home, name = chosen_home(args), _known_study(args)
+    study = home.study(name)
+    from analysis.report import PAGE, write_report
 
     print(write_report(study.root).text)
-    print(f"\nWritten to {study.report}")
+    print(f"Open it: {(study.report / PAGE).absolute().as_uri()}")
+    if not args.no_publish:
+        print(_attach(home, name))
     return FINISHED
+
+
+def _report_from(uri: str, name: str, folder: Path) -> int:
+    """Write the report of a study that is known from MLflow alone; it has been attached there, or never will be."""
+    from analysis.frames import Published, load_study
+    from analysis.report import PAGE, write_report_of
+
+    print(write_report_of(load_study(Published(name, uri)), folder).text)
+    print(f"Open it: {(folder / PAGE).absolute().as_uri()}")
+    return FINISHED
+
+
+def _attach(home: HomePaths, name: str) -> str:
+    """Attach what was written to the study's run in MLflow; say what came of it, for the report stands either way."""
+    from study.tracking.base import TrackerError
+    from study.tracking.store import store_uri
+
+    command = f"python -m study publish {shlex.quote(name)} --home {shlex.quote(str(home.root))}"
+    try:
+        from study.tracking.mlflow_tracker import MlflowTracker, without_password
+        from study.tracking.publisher import publish_study
+
+        uri = store_uri(home)
+        summary = publish_study(home, name, MlflowTracker(uri, home.mlartifacts))
+    except TrackerError as error:
+        return f"Not attached in MLflow ({str(error).splitlines()[0][:200]}). When it works again: {command}"
+    if summary.problems:
+        return f"Not attached in MLflow: {'; '.join(summary.problems)}"
+    if not summary.is_complete:
+        return "Another process publishes this study to MLflow just now, and will attach the report."
+    return f"Attached to run {name!r} of experiment {name!r} in MLflow: {without_password(uri)}"
 
 
 def _stop(args: argparse.Namespace) -> int:

@@ -1,7 +1,6 @@
 """Facts that a worker appends to its attempt's journal, one JSON object a line.
 
     {"t": 1763800000.123, "event": "started", "attempt": 1, "process": {…}, "resumed_step": 0, "code": …, …}
-    {"t": …, "event": "paired", "hashes": {"base_weights": …, "order": …, "augmentation": …}}
     {"t": …, "event": "step", "step": 1, "metrics": {"train/loss": …, "train/criterion/entropy": …, …}}
     {"t": …, "event": "checkpoint", "step": 40}
     {"t": …, "event": "trained", "step": 80, "cpu_s": …}
@@ -9,9 +8,9 @@
     {"t": …, "event": "finished"} | {"event": "stopped", "reason": …, "step": …}
         | {"event": "failed", "kind": "diverged" | "data" | "memory" | "error", "message": …, "traceback": …}
 
-`t` is seconds since the epoch. A step counts optimiser steps from 1. Every event but `step` and `paired` carries
-`cpu_s`, the CPU seconds this attempt has used so far. A killed writer leaves half a line behind; reading ignores it,
-and nobody appends to it, because every attempt has a file of its own.
+`t` is seconds since the epoch. A step counts optimiser steps from 1. Every event but `step` carries `cpu_s`, the CPU
+seconds this attempt has used so far. A killed writer leaves half a line behind; reading ignores it, and nobody appends
+to it, because every attempt has a file of its own.
 """
 
 from __future__ import annotations

@@ -39,7 +39,6 @@ class AttemptState:
         job: contents of job.json.
         claim: contents of the claim, or None.
         started: the `started` event, or None.
-        paired: what equals that of other arms with the same seeds: name → sha256 (hex).
         last_event: the newest event, or None.
         failure: the `failed` event, or None.
         verdict: how an orchestrator found that it ended, or None.
@@ -54,7 +53,6 @@ class AttemptState:
     job: Mapping[str, Any]
     claim: Mapping[str, Any] | None = None
     started: Mapping[str, Any] | None = None
-    paired: Mapping[str, str] = field(default_factory=dict)
     last_event: Mapping[str, Any] | None = None
     failure: Mapping[str, Any] | None = None
     verdict: Ending | None = None
@@ -97,7 +95,7 @@ class RunState:
         return sum(attempt.cpu_s for attempt in self.attempts)
 
 
-_LAST_WORDS = {"finished": AttemptStatus.FINISHED, "stopped": AttemptStatus.STOPPED, "failed": AttemptStatus.FAILED}
+LAST_WORDS = {"finished": AttemptStatus.FINISHED, "stopped": AttemptStatus.STOPPED, "failed": AttemptStatus.FAILED}
 
 
 def replay_attempt(paths: AttemptPaths) -> AttemptState:
@@ -105,24 +103,34 @@ def replay_attempt(paths: AttemptPaths) -> AttemptState:
     job = read_json_or_none(paths.job) or {}
     claim = read_json_or_none(paths.claim)
     verdict = read_json_or_none(paths.verdict)
-    events = list(read_events(paths.events))
+    return fold_attempt(paths.number, list(read_events(paths.events)), job=job, claim=claim, verdict=verdict)
+
+
+def fold_attempt(
+    number: int,
+    events: Sequence[Mapping[str, Any]],
+    *,
+    job: Mapping[str, Any],
+    claim: Mapping[str, Any] | None,
+    verdict: Mapping[str, Any] | None,
+) -> AttemptState:
+    """Fold what one attempt's files hold into its state."""
     started = next((e for e in events if e["event"] == "started"), None)
     last = events[-1] if events else None
     resumed = int(started["resumed_step"]) if started else 0
     checkpoints = [int(e["step"]) for e in events if e["event"] == "checkpoint"]
-    if last is not None and last["event"] in _LAST_WORDS:
-        status = _LAST_WORDS[last["event"]]
+    if last is not None and last["event"] in LAST_WORDS:
+        status = LAST_WORDS[last["event"]]
     elif claim is None:
         status = AttemptStatus.INTENDED
     else:
         status = AttemptStatus.REVOKED if claim.get("revoked") else AttemptStatus.STARTED
     return AttemptState(
-        number=paths.number,
+        number=number,
         status=status,
         job=job,
         claim=claim,
         started=started,
-        paired=next((e["hashes"] for e in events if e["event"] == "paired"), {}),
         last_event=last,
         failure=next((e for e in reversed(events) if e["event"] == "failed"), None),
         verdict=Ending.from_json(verdict) if verdict else None,

@@ -7,6 +7,7 @@ import json
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from study.journal.endings import Ending
 from study.journal.files import create_once, read_json, read_json_or_none, write_json, write_text
 from study.journal.process import is_alive, is_on_this_host, this_process
 from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
-from study.orchestration.amendments import is_amendment, record_amendment
+from study.orchestration.amendments import amended, is_amendment
 from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
 from study.plan.identity import code_identity
 from study.plan.model import SCHEMA_VERSION, EvaluationRequest, Plan, RunSpec
@@ -33,8 +34,11 @@ def store_plan(study: StudyPaths, plan: Plan, text: str) -> str | None:
     check_plan(study, plan)
     old = read_json_or_none(study.plan)
     note = None
-    if old is not None and is_amendment(before := Plan.from_json(old), plan):
-        note = record_amendment(study, before, plan)
+    if old is not None:
+        before = Plan.from_json(old)
+        plan = replace(plan, amendments=before.amendments)
+        if is_amendment(before, plan):
+            plan, note = amended(study, before, plan)
     write_json(study.plan, _through_json(plan.as_json()))
     write_text(study.plan_yaml, text)
     return note
@@ -51,7 +55,11 @@ def check_plan(study: StudyPaths, plan: Plan) -> None:
         return
     before = Plan.from_json(stored)
     old, new = _through_json(before.as_json()), _through_json(plan.as_json())
-    kept = {**new, "evaluations": [e for e in new["evaluations"] if e in old["evaluations"]]}
+    kept = {
+        **new,
+        "amendments": old["amendments"],
+        "evaluations": [e for e in new["evaluations"] if e in old["evaluations"]],
+    }
     if is_amendment(before, plan):
         kept["confirm"] = old["confirm"]
     if old != kept:

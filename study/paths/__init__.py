@@ -13,6 +13,7 @@
     <home>/<study>/workers/<name>/       mailbox of a worker allocation, see `WorkerPaths`
     <home>/<study>/code/<hash>/          what jobs import
     <home>/<study>/report/               tables and figures
+    <home>/<study>/frames/               runs.parquet trials.json: for colleagues who have the tracker alone
 """
 
 from __future__ import annotations

@@ -26,14 +26,6 @@ class StudyPaths:
         """The resolved plan."""
         return self.root / "plan.json"
 
-    def amendment(self, number: int) -> Path:
-        """What was added to the plan later, numbered from 1."""
-        return self.root / "amendments" / f"{number:03d}.json"
-
-    def amendments(self) -> list[Path]:
-        """All of them, in order."""
-        return sorted((self.root / "amendments").glob("[0-9]*.json"))
-
     @property
     def lease(self) -> Path:
         """Who orchestrates."""
@@ -58,6 +50,16 @@ class StudyPaths:
     def report(self) -> Path:
         """Tables and figures."""
         return self.root / "report"
+
+    @property
+    def runs_parquet(self) -> Path:
+        """All runs as one table, with the plan and the trials, for colleagues who have the tracker alone."""
+        return self.root / "frames" / "runs.parquet"
+
+    @property
+    def trials_json(self) -> Path:
+        """The records of all trials, for the same."""
+        return self.root / "frames" / "trials.json"
 
     @property
     def code(self) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -113,12 +113,28 @@ class Confirm:
 
 
 @dataclass(frozen=True)
+class Amendment:
+    """Seeds were added to a study that existed.
+
+    Attributes:
+        t: when, seconds since the epoch.
+        before: the confirming seeds until then.
+        num_seen: confirming runs whose results existed by then.
+    """
+
+    t: float
+    before: Confirm
+    num_seen: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """The validated study; see the sweep file for the meaning of each key.
 
     Attributes:
         unit: what counts as independent: `base`, or `continuation`, whose statements are about one checkpoint.
         test: what the p-values of the contrasts come from: `paired_t`, or the exact `sign_flip`.
+        amendments: what was added later; the sweep file says nothing of it.
     """
 
     study: str
@@ -140,6 +156,7 @@ class Plan:
     confirm: Confirm
     numerics: Mapping[str, Any]
     test: str = "paired_t"
+    amendments: tuple[Amendment, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def arm(self, name: str) -> Arm:
@@ -151,6 +168,11 @@ class Plan:
         """Seeds of all base models that are needed, those of the searches first."""
         searched = self.tune.base_seeds if any(arm.is_tuned for arm in self.arms) else ()
         return tuple(dict.fromkeys((*searched, *self.confirm.base_seeds)))
+
+    def before_the_first_look(self) -> Plan | None:
+        """The plan without the seeds that were added after results had been seen; None when there are none."""
+        looked = next((a for a in self.amendments if a.num_seen), None)
+        return None if looked is None else replace(self, confirm=looked.before, amendments=())
 
     def continuation_seeds(self, arm: Arm, phase: Phase) -> tuple[int, ...]:
         """The continuation seeds of an arm's runs of a phase.
@@ -191,8 +213,15 @@ def _typed(data: Mapping[str, Any]) -> dict[str, Any]:
         "contrasts": tuple((a, b) for a, b in data["contrasts"]),
         "evaluations": tuple(Component(**e) for e in data["evaluations"]),
         "tune": Tune(**{**data["tune"], **seeds}),
-        "confirm": Confirm(**{k: tuple(v) for k, v in data["confirm"].items()}),
+        "confirm": _confirm(data["confirm"]),
+        "amendments": tuple(
+            Amendment(a["t"], _confirm(a["before"]), a["num_seen"]) for a in data.get("amendments", ())
+        ),
     }
+
+
+def _confirm(data: Mapping[str, Any]) -> Confirm:
+    return Confirm(**{name: tuple(seeds) for name, seeds in data.items()})
 
 
 def _require_version(data: Mapping[str, Any], what: str) -> None:

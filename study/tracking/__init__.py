@@ -6,7 +6,8 @@
     progress         how far which store has got
     base             what a tracker must offer
     mlflow_tracker   MLflow offers it
+    reader           what was published comes back
     store            where the store is
 
-No module but `mlflow_tracker` imports mlflow.
+No module but `mlflow_tracker` and `reader` imports mlflow.
 """

@@ -6,9 +6,14 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from study.journal.final import outcome
 from study.journal.replay import AttemptStatus, RunState, settled_steps
 from study.plan.model import Plan, RunSpec
 from study.tracking.base import MetricRow, RunStatus
+
+OUTCOME_TAG = "study.outcome"
+NEWEST_TAG = "study.newest_event_s"  # of the run that stands for the study: a frame that ends earlier is out of date
+_FAILURE_CHARACTERS = 2000  # a longer tag would be cut, and no JSON any more
 
 
 def flattened(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -41,12 +46,30 @@ def study_params(plan: Plan) -> dict[str, str]:
     )
 
 
+def nested(flat: Mapping[str, str]) -> dict[str, Any]:
+    """Inverse of `flattened`, but for text that reads like JSON: a number, `true`, `null`, a list."""
+    data: dict[str, Any] = {}
+    for name, text in flat.items():
+        *folders, key = name.split(".")
+        inner = data
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        try:
+            inner[key] = json.loads(text)
+        except ValueError:
+            inner[key] = text
+    return data
+
+
 def run_tags(spec: RunSpec, state: RunState) -> dict[str, str]:
-    """Labels, identity, and whatever depends on attempts (parameters could not change)."""
+    """Labels, identity, and whatever depends on attempts (parameters could not change).
+
+    `study.outcome` holds what a table says about the run, see `study.journal.final.outcome`, as JSON.
+    """
     tags = {f"study.{name}": str(value) for name, value in spec.labels.items()}
     tags |= {"study.identity": spec.identity, "study.num_attempts": str(len(state.attempts))}
-    if state.reused is not None:
-        tags["study.reused_from"] = f"{state.reused['study']}/{state.reused['run_id']}"
+    found = outcome(state)
+    tags[OUTCOME_TAG] = json.dumps({**found, "failure": found["failure"][:_FAILURE_CHARACTERS]})
     for attempt in state.attempts:
         if attempt.started is not None and attempt.started.get("commit"):
             tags["study.commit"] = str(attempt.started["commit"])

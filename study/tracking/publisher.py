@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from study.errors import JournalError
-from study.journal.files import read_json
+from study.journal.files import read_json, read_json_or_none, write_json
 from study.journal.replay import replay_run
 from study.paths import HomePaths, RunPaths, StudyPaths
 from study.plan.expand import base_spec
@@ -63,6 +63,15 @@ def publish(
     return _Pass(home, study, tracker, interrupted).run()
 
 
+def publish_study(home: HomePaths, study: str, tracker: Tracker) -> PublishSummary:
+    """Publish the run that stands for the study, with its plan, frames and report, and no other run.
+
+    Raises:
+        TrackerError: the tracker does not work.
+    """
+    return _Pass(home, study, tracker, lambda: False).run_study()
+
+
 class _Pass:
     def __init__(self, home: HomePaths, study: str, tracker: Tracker, interrupted: Callable[[], bool]) -> None:
         self._home = home
@@ -70,6 +79,7 @@ class _Pass:
         self._tracker = tracker
         self._interrupted = interrupted
         self._summary = PublishSummary()
+        self._newest_s = 0.0  # when the newest event of what was published happened
 
     def run(self) -> PublishSummary:
         if not self._paths.plan.exists():
@@ -81,6 +91,8 @@ class _Pass:
                 experiment = self._tracker.ensure_experiment(plan.study)
                 parent = self._publish_study(plan, experiment)
                 self._publish_runs(self._paths.existing_runs(), experiment, parent)
+                if parent is not None and self._newest_s:
+                    self._tracker.set_tags(parent, {describe.NEWEST_TAG: repr(self._newest_s)})
             self._summary.is_complete &= is_alone
         bases = [base for base in _bases(self._home, plan) if base.spec.exists()]
         if bases:
@@ -88,6 +100,14 @@ class _Pass:
                 if is_alone:
                     self._publish_runs(bases, self._tracker.ensure_experiment(BASES_EXPERIMENT), None)
                 self._summary.is_complete &= is_alone
+        return self._summary
+
+    def run_study(self) -> PublishSummary:
+        plan = Plan.from_json(read_json(self._paths.plan))
+        with only_publisher(self._paths.root) as is_alone:
+            if is_alone:
+                self._publish_study(plan, self._tracker.ensure_experiment(plan.study))
+            self._summary.is_complete &= is_alone
         return self._summary
 
     def _publish_study(self, plan: Plan, experiment: Experiment) -> str | None:
@@ -111,7 +131,9 @@ class _Pass:
                 continue
             try:
                 publish_run = partial(_publish_run, paths, seen, experiment, parent, self._tracker)
-                self._summary.num_metrics += _or_anew(publish_run, progress)
+                num_metrics, end_s = _or_anew(publish_run, progress)
+                self._summary.num_metrics += num_metrics
+                self._newest_s = max(self._newest_s, end_s)
                 self._summary.num_published += 1
             except (JournalError, RejectedError, LookupError, TypeError, ValueError) as error:
                 # files that are damaged or make no sense must not hold up the other runs
@@ -129,7 +151,9 @@ def _publish_study(
         before = None
     else:
         before = asdict(progress)
-    for file in (paths.plan_yaml, paths.plan, *sorted(paths.report.rglob("[!.]*"))):
+    _write_trials(paths, plan)
+    frames = (paths.runs_parquet, paths.trials_json)
+    for file in (paths.plan_yaml, paths.plan, *frames, *sorted(paths.report.rglob("[!.]*"))):
         name = file.relative_to(paths.root)
         if file.is_file():
             content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -146,6 +170,18 @@ def _publish_study(
     return progress.tracked_run
 
 
+def _write_trials(paths: StudyPaths, plan: Plan) -> None:
+    """Collect the records of all trials in one file, so that reading them takes one request."""
+    try:
+        trials = [read_json(file) for arm in plan.arms for file in paths.trials(arm.name)]
+        known = read_json_or_none(paths.trials_json)
+    except JournalError:
+        return  # whoever needs the trials says so; the runs can be published
+    if trials and known != {"trials": trials}:
+        paths.trials_json.parent.mkdir(exist_ok=True)
+        write_json(paths.trials_json, {"trials": trials})
+
+
 def _publish_run(
     paths: RunPaths,
     seen: str,
@@ -153,8 +189,8 @@ def _publish_run(
     parent: str | None,
     tracker: Tracker,
     progress: Progress | None,
-) -> int:
-    """Publish one run; return how many rows were sent."""
+) -> tuple[int, float]:
+    """Publish one run; return how many rows were sent, and when its newest event happened."""
     spec = RunSpec.from_json(read_json(paths.spec))
     state = replay_run(paths)
     if progress is None:
@@ -168,14 +204,14 @@ def _publish_run(
     rows = steps + describe.evaluation_rows(state, progress.evaluations)
     tracker.log_metrics(run, rows)
     tracker.set_tags(run, describe.run_tags(spec, state))
-    status = describe.run_status(state)
-    tracker.set_status(run, status, int((describe.run_end_s(state) or 0) * 1000))
+    status, end_s = describe.run_status(state), describe.run_end_s(state) or 0.0
+    tracker.set_status(run, status, int(end_s * 1000))
     progress.seen = seen
     progress.step = max([progress.step, *(row.step for row in steps)])
     progress.evaluations = sorted({*progress.evaluations, *state.evaluations})
     progress.status = str(status)
     progress.write(paths.published)
-    return len(rows)
+    return len(rows), end_s
 
 
 def _or_anew(publish_to: Callable[[Progress | None], T], progress: Progress | None) -> T:

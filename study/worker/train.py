@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 
 from safetensors.torch import save
 
@@ -32,15 +33,13 @@ def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, w
     network = work.trained_network(work.base) if is_continuation else build_network(training)
     paired = {"base_weights": weights_sha256(work.base)} if is_continuation else {}
     if training["epochs"] == 0:
-        events.append("paired", hashes=paired)
-        _hand_over(work, network, 0, events, cpu, wall)
+        _hand_over(work, network, 0, paired, events, cpu, wall)
         return True
     trainer = build_trainer(training, network, work.dataset.unlabelled(work.folder), work.device)
     if checkpoint:
         trainer.load_state(checkpoint.state)
     elif is_continuation and training["optimizer"]["state"] == "keep":
         carry_over(trainer.optimizer, load_checkpoint(trained_attempt(work.base).checkpoint)["optimizer"])
-    events.append("paired", hashes={**paired, **trainer.pairing()})
     last_heartbeat, last_checkpoint = -_HEARTBEAT_EVERY_S, time.monotonic()
     for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=stop_together(watch.must_stop, work.device)):
         for record in records:
@@ -59,7 +58,7 @@ def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, w
         return False
     if not is_continuation:
         _save(work, trainer, events)  # continuations with `state: keep` start from this optimiser state
-    _hand_over(work, trainer.network, trainer.step, events, cpu, wall)
+    _hand_over(work, trainer.network, trainer.step, {**paired, **trainer.pairing()}, events, cpu, wall)
     if is_continuation:
         work.attempt.checkpoint.unlink(missing_ok=True)
     return True
@@ -81,9 +80,13 @@ def _save(work: Workplace, trainer: Trainer, events: EventWriter) -> None:
 
 
 def _hand_over(
-    work: Workplace, network: MethodNetwork, step: int, events: EventWriter, cpu: float, wall: float
-) -> None:
-    """Write weights and result of this attempt; the first attempt to link its result is the run's."""
+    work: Workplace, network: MethodNetwork, step: int, paired: Mapping[str, str], events: EventWriter,
+    cpu: float, wall: float,
+) -> None:  # fmt: skip
+    """Write weights and result of this attempt; the first attempt to link its result is the run's.
+
+    `paired` are the hashes of what must equal that of other arms with the same seeds.
+    """
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
     write_atomic(work.attempt.weights, lambda file: file.write(weights))
     result = {
@@ -91,6 +94,7 @@ def _hand_over(
         "attempt": work.attempt.number,
         "step": step,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "paired": dict(paired),
         "code": code_identity()["hash"],
         "cpu_s": time.process_time() - cpu,
         "wall_s": time.monotonic() - wall,

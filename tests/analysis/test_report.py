@@ -14,11 +14,11 @@ from study.paths import StudyPaths
 from study.plan.model import Confirm
 from tests.fakes.study_home import StudyHome, make_plan, trial_params
 
-FILES = {
-    "budget.csv", "budget.md", "comparison.csv", "comparison.md", "comparison.tex", "contrasts.csv",
-    "contrasts.md", "contrasts.tex", "paired_differences.pdf", "paired_differences.png", "report.md",
-    "runs.csv", "winners.md",
+TABLES = ("budget", "comparison", "components", "contrasts", "environment", "secondary", "winners")
+FILES = {f"{table}.{kind}" for table in TABLES for kind in ("csv", "md", "tex")} | {
+    "paired_differences.pdf", "paired_differences.png", "report.html", "report.md", "runs.csv",
 }  # fmt: skip
+UNFINISHED = FILES | {"failures.csv", "failures.md", "failures.tex"}
 NOISE = {1: -0.1, 2: 0.0, 3: 0.1}
 CONTRASTS = (("mmcr", "continued"), ("uniformity", "continued"), ("e2mc", "continued"), ("continued", "base"))
 
@@ -115,7 +115,7 @@ def test_an_unfinished_study_says_what_is_missing(home: StudyHome) -> None:
 def test_a_study_without_a_finished_run(home: StudyHome) -> None:
     home.write_plan()
     report = write_report(home.root)
-    assert {path.name for path in report.files} == FILES
+    assert {path.name for path in report.files} == UNFINISHED
     assert "0 of 21 confirm runs completed" in report.text
     assert "can be judged yet" in in_one_line(report.text)
     assert "no winner yet" in read_report(home, "winners.md")

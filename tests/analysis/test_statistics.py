@@ -158,9 +158,9 @@ def test_not_notable_is_a_one_sided_test() -> None:
 def test_unit_continuation_pairs_by_continuation_seed() -> None:
     plan = plan_with((1,), (1, 2, 3), unit="continuation")
     cells = [("e2mc", 1, c, 70.0 + c) for c in (1, 2, 3)] + [("continued", 1, c, 70.0) for c in (1, 2, 3)]
-    runs = frame([*cells, ("base", 1, 0, 69.0)])
+    runs = frame([*cells, *(("base", 1, c, 68.0 + c) for c in (1, 2, 3))])  # label draws vary
     assert paired_differences(runs, ("e2mc", "continued"), METRIC, plan).to_dict() == {1: 1.0, 2: 2.0, 3: 3.0}
-    assert paired_differences(runs, ("e2mc", "base"), METRIC, plan).to_dict() == {1: 2.0, 2: 3.0, 3: 4.0}
+    assert paired_differences(runs, ("e2mc", "base"), METRIC, plan).to_dict() == {1: 2.0, 2: 2.0, 3: 2.0}
     with pytest.raises(StudyError, match="one checkpoint"):
         unit_values(runs, "e2mc", METRIC, replace(plan, confirm=Confirm((1, 2), (1,))))
 
@@ -179,5 +179,5 @@ def test_holm_covers_the_primary_metric_alone() -> None:
     primary = declared_contrasts(runs, plan)
     assert [c.p_holm for c in primary] == pytest.approx(holm([c.result.p for c in primary]))
     secondary = declared_contrasts(runs, plan, "test/knn/top1")
-    assert all(math.isnan(c.p_holm) and c.verdict == "exploratory" for c in secondary)
-    assert all(not math.isnan(c.result.p) for c in secondary)
+    assert all(math.isnan(c.p_holm) and c.verdict == "secondary" for c in secondary)
+    assert all(math.isnan(c.result.p) and not math.isnan(c.result.low) for c in secondary)

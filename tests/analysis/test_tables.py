@@ -5,9 +5,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.audit import environment_table, failures_table
+from analysis.contrasts import declared_contrasts
+from analysis.findings import findings
 from analysis.frames import runs_frame, trials_frame
 from analysis.render import escape_latex, to_latex, to_markdown, to_text
-from analysis.tables import budget_table, comparison_columns, comparison_table, contrasts_table, winners_table
+from analysis.tables import (
+    budget_table,
+    comparison_columns,
+    comparison_table,
+    components_table,
+    contrasts_table,
+    secondary_table,
+    winners_table,
+)
 from study.journal.endings import Ending, EndKind
 from study.journal.files import write_json
 from study.paths import StudyPaths
@@ -59,16 +70,13 @@ def test_comparison_in_closed_form(runs: pd.DataFrame) -> None:
 
 def test_contrasts_in_closed_form(runs: pd.DataFrame) -> None:
     table = contrasts_table(runs, PLAN)
-    assert table.columns.tolist() == ["contrast", "Δ (pp)", "95 % CI", "p", "p Holm", "wins", "verdict"]
-    # mean 1, sd 0.1: interval 1 ± 4.3027 · 0.1 / √3, t = 17.32, p = 0.0033, six contrasts
-    assert row(table, "mmcr − continued").tolist() == [
-        "+1.00",
-        "[+0.75, +1.25]",
-        "0.003",
-        "0.020",
-        "3/3",
-        "better",
-    ]
+    # mean 1, sd 0.1: interval 1 ± 4.3027 · 0.1 / √3, t = 17.32, p = 0.0033, six contrasts; floor 2 / 2³; 3.264 sd are
+    # detectable with three units, 11.55 sd with two, so that 0.5 pp (five sd) need three
+    assert row(table, "mmcr − continued").to_dict() == {
+        "Δ (pp)": "+1.00", "95 % CI": "[+0.75, +1.25]", "n": "3", "wins": "3/3", "effect": "+10.00", "p": "0.003",
+        "p sign-flip": "0.250", "floor": "0.250", "p Holm": "0.020", "MDD (pp)": "0.33", "n for 0.5 pp": "3",
+        "verdict": "better",
+    }  # fmt: skip
     assert row(table, "e2mc − continued")["verdict"] == "all values are zero"
     assert row(table, "e2mc − continued")["p"] == "1.000"
 
@@ -93,7 +101,9 @@ def test_an_arm_that_lost_a_run_has_no_interval_and_says_so(damaged: StudyHome) 
     runs = runs_frame(damaged.root)
     assert row(comparison_table(runs, PLAN), "mmcr").tolist() == [*["n=2/3"] * 5, "2/3, 1 diverged"]
     contrast = row(contrasts_table(runs, PLAN), "mmcr − continued")
-    assert contrast.tolist() == ["n=2/3", "–", "–", "–", "–", "mmcr 2/3 (1 diverged)"]
+    assert contrast[["Δ (pp)", "n", "verdict"]].tolist() == ["n=2/3", "2", "mmcr 2/3 (1 diverged)"]
+    assert set(contrast.drop(["Δ (pp)", "n", "verdict"])) == {"–"}
+    assert row(secondary_table(runs, PLAN), "mmcr − continued").tolist() == [*["n=2/3"] * 4, "2"]
 
 
 def test_one_base_seed_gives_values_without_intervals(tmp_path: Path) -> None:
@@ -162,9 +172,63 @@ def test_budget_says_what_interrupted_runs(tmp_path: Path) -> None:
     assert row(budget_table(runs, trials_frame(home.root), PLAN), "e2mc")["interrupted"] == "2 preempted, 1 node lost"
 
 
+def test_secondary_metrics_have_intervals_and_no_p(runs: pd.DataFrame) -> None:
+    table = secondary_table(runs, PLAN)
+    assert table.columns.tolist() == ["contrast", "1 %", "10 %", "100 %", "kNN", "n"]
+    assert row(table, "mmcr − continued").tolist() == [*["+1.00 [+0.75, +1.25]"] * 4, "3"]
+    assert row(table, "e2mc − continued")["kNN"] == "+0.00 (n=3)"
+
+
+def test_components_are_judged_where_they_were_declared(runs: pd.DataFrame) -> None:
+    gain = {("e2mc", 1): 1.0, ("e2mc", 2): 1.1, ("e2mc", 3): 0.9}
+    added = [gain.get((arm, base), 0.0) for arm, base in zip(runs["arm"], runs["base_seed"], strict=True)]
+    runs = runs.assign(**{"test/linear_probe/top1_mean": runs["test/linear_probe/top1_mean"] + added})
+    plan = replace(PLAN, contrasts=(("e2mc", "e2mc-no-entropy"),))
+    table = components_table(runs, plan)
+    assert row(table, "e2mc-no-entropy").tolist() == [
+        "without entropy", "71.00 ± 2.48", "+1.00", "[+0.75, +1.25]", "0.003", "3", "better",
+    ]  # fmt: skip
+    assert row(table, "e2mc-no-covariance").tolist() == [
+        "without covariance", "71.00 ± 2.48", "+1.00", "[+0.75, +1.25]", "–", "3", "secondary",
+    ]  # fmt: skip
+    assert components_table(runs, replace(PLAN, arms=PLAN.arms[:3], contrasts=())).empty
+
+
+def test_failures_name_the_run_and_the_reason(damaged: StudyHome) -> None:
+    runs = runs_frame(damaged.root, include_unused=True)
+    diverged = damaged.confirm_spec("mmcr", 2).run_id
+    assert failures_table(runs, PLAN).to_dict(orient="records") == [
+        {"run": diverged, "phase": "confirm", "status": "diverged", "attempts": "1", "interrupted": "–",
+         "reason": "diverged: loss is nan"},
+    ]  # fmt: skip
+    absent = failures_table(runs[runs["run_id"] != diverged], PLAN)
+    assert absent[["run", "status"]].to_numpy().tolist() == [["mmcr-b2-c1", "not there yet"]]
+
+
+def test_environments_and_accuracies_say_what_drifted(runs: pd.DataFrame) -> None:
+    own = (runs["arm"] == "mmcr") & (runs["base_seed"] == 1) & (runs["phase"] == "confirm")
+    runs = runs.assign(code=runs["code"].where(~own, "0ther"), cpu_model=runs["cpu_model"].where(~own, "another CPU"))
+    table = environment_table(runs, PLAN)
+    assert row(table, "mmcr")[["code", "CPU", "differs"]].tolist() == [
+        "2 × c0de; 1 × 0ther", "2 × a CPU; 1 × another CPU", "other code",
+    ]  # fmt: skip
+    assert row(table, "e2mc")[["code", "data", "commit", "differs"]].tolist() == ["c0de", "da7a", "c0ffee", "–"]
+    assert row(comparison_table(runs, PLAN), "mmcr")["n"] == "3, other code"
+    assert row(contrasts_table(runs, PLAN), "mmcr − continued")["verdict"] == "better (mmcr: other code)"
+
+
+def test_two_units_are_too_few(tmp_path: Path) -> None:
+    plan = make_plan(confirm=Confirm((1, 2), (1,)), contrasts=(("mmcr", "continued"),))
+    runs = runs_frame(StudyHome(tmp_path / "toy", plan, value).build().root)
+    assert row(comparison_table(runs, plan), "mmcr")["n"] == "2, few units"
+    assert row(contrasts_table(runs, plan), "mmcr − continued")["verdict"].endswith("(only 2 units)")
+    assert "None of these verdicts is to be trusted: only 2 units." in findings(declared_contrasts(runs, plan), plan)
+
+
 def test_markdown() -> None:
     table = pd.DataFrame({"arm": ["a|b"], "mean": ["1.00 ± 0.10"]})
     assert to_markdown(table) == "| arm | mean |\n| :-- | --: |\n| a\\|b | 1.00 ± 0.10 |\n"
+    assert to_markdown(pd.DataFrame({"arm": ["<b>\n&"]})).endswith("| &lt;b> &amp; |\n")
 
 
 def test_latex_is_well_formed(damaged: StudyHome) -> None:
@@ -190,6 +254,10 @@ def test_latex_is_well_formed(damaged: StudyHome) -> None:
 
 
 def test_latex_escapes() -> None:
+    assert escape_latex("two\nlines") == "two lines"
+    assert "\n{}[x]" in to_latex(pd.DataFrame({"arm": ["[x]", "y"]})).replace("  ", ""), (
+        "no argument of the line before"
+    )
     assert escape_latex("a_b & 5 % {x} #1 $2 ~^\\") == (
         r"a\_b \& 5 \% \{x\} \#1 \$2 \textasciitilde{}\textasciicircum{}\textbackslash{}"
     )

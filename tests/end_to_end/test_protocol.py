@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from study.journal.files import read_json
+from study.plan.model import Plan
 from tests.fakes.command import Command, Sweep
 from tests.fakes.tiny_study import weights_of
 
@@ -24,8 +25,11 @@ def test_seeds_may_be_added_and_another_study_takes_over_what_is_there(sweep: Ma
     more = sweep("confirm.base_seeds=[1, 2]", *FEW[1:])
     said = finish(more.start())
     assert "base seeds 2 added after 3 confirming runs had been evaluated; the report says so" in said
-    (record,) = [read_json(path) for path in more.study.amendments()]
-    assert (record["before"]["base_seeds"], record["after"]["base_seeds"], record["num_seen"]) == ([1], [1, 2], 3)
+    stored = Plan.from_json(read_json(more.study.plan))
+    (record,) = stored.amendments
+    assert (record.before.base_seeds, stored.confirm.base_seeds, record.num_seen) == ((1,), (1, 2), 3)
+    page = (more.study.report / "report.html").read_text()
+    assert "Extended after a look" in page and "Pairing audited" in page
     runs = list(more.study.existing_runs())
     assert len(runs) == 6 and all(len(run.existing_attempts()) == 1 for run in runs), "nothing was done twice"
 

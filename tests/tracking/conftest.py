@@ -19,16 +19,6 @@ def home(tmp_path: Path) -> HomePaths:
     return home
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with MLflow's tables; copy it."""
-    from study.tracking.mlflow_tracker import MlflowTracker
-
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowTracker(f"sqlite:///{file}", file.parent)
-    return file
-
-
 @pytest.fixture
 def stored_home(home: HomePaths, empty_store: Path) -> HomePaths:
     """A home with an embedded store without runs."""

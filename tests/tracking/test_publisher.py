@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import math
 import os
 from pathlib import Path
@@ -46,6 +47,9 @@ def test_a_finished_run_is_told_completely(study: FakeStudy, tracker: MemoryTrac
     assert tracked.rows[-1].timestamp_ms == int((START_S + 500) * 1000)
     assert tracked.params["optimizer.lr"] == "0.001"
     assert tracked.params["criterion.params.entropy_weight"] == "0.5"
+    outcome = json.loads(tracked.tags.pop("study.outcome"))
+    assert outcome["is_trained"] and outcome["num_attempts"] == 1
+    assert outcome["commit"] == "abc123"
     assert tracked.tags == {
         "study.study": "small",
         "study.arm": "e2mc",

@@ -78,7 +78,7 @@ def check_like(attempt: AttemptPaths, uninterrupted: AttemptPaths) -> None:
 
 def test_a_finished_attempt_leaves_a_complete_record(uninterrupted: AttemptPaths) -> None:
     kinds = [event["event"] for event in events_of(uninterrupted)]
-    assert kinds == ["started", "paired", *["step"] * 80, "checkpoint", "trained", "finished"]
+    assert kinds == ["started", *["step"] * 80, "checkpoint", "trained", "finished"]
     assert [step for _, step in steps_of(uninterrupted.run)] == list(range(1, 81))
     trained = read_json(uninterrupted.run.trained)
     assert (trained["attempt"], trained["step"]) == (1, 80)

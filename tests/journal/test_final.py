@@ -1,0 +1,117 @@
+"""The outcome of a run, read quickly, is what a complete replay says."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from study.errors import JournalError
+from study.journal.endings import Ending, EndKind
+from study.journal.files import create_once, write_json
+from study.journal.final import final_state, outcome
+from study.journal.replay import RunState, replay_run
+from tests.fakes.published_study import START_S, FakeRun, FakeStudy, home_in
+
+FIELDS = ("number", "status", "started", "last_event", "failure", "verdict", "cpu_s")
+
+
+def finished(run: FakeRun) -> None:
+    run.finish()
+
+
+def under_way(run: FakeRun) -> None:
+    run.attempt().steps(1, 5).checkpoint(3).steps(6, 7)
+
+
+def never_began(run: FakeRun) -> None:
+    paths = run.paths.attempt(1)
+    paths.root.mkdir(parents=True)
+    write_json(paths.job, {})
+
+
+def given_back(run: FakeRun) -> None:
+    never_began(run)
+    create_once(run.paths.attempt(1).claim, {"revoked": True})
+
+
+def diverged(run: FakeRun) -> None:
+    run.attempt().steps(1, 2).event("failed", kind="diverged", message="loss is nan", cpu_s=3.5)
+
+
+def lost_then_resumed(run: FakeRun) -> None:
+    attempt = run.attempt().steps(1, 4).event("checkpoint", step=4, cpu_s=2.25).steps(5, 6)
+    write_json(attempt.paths.verdict, Ending(EndKind.NODE_LOST, "node 7").as_json())
+    run.attempt(resumed_step=4).steps(5, 8).trained(8).event("finished", cpu_s=1.5)
+    run.evaluate("knn-test-1a2b3c4d", {"top1": 50.0})
+
+
+def torn(run: FakeRun) -> None:
+    attempt = run.attempt().steps(1, 3)
+    with attempt.paths.events.open("ab") as file:
+        file.write(b'{"t": 1.0, "event": "failed", "cpu_s": 99.0')
+
+
+def long(run: FakeRun) -> None:
+    run.attempt().steps(1, 400, num_metrics=20).event("checkpoint", step=400, cpu_s=7.0)
+
+
+def only_torn(run: FakeRun) -> None:
+    attempt = run.attempt()
+    attempt.paths.events.write_bytes(b'{"t": 1.0')
+
+
+def no_attempt(run: FakeRun) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    "story",
+    [finished, under_way, never_began, given_back, diverged, lost_then_resumed, torn, long, only_torn, no_attempt],
+)
+def test_agrees_with_replay(story, tmp_path: Path) -> None:
+    run = FakeStudy(home_in(tmp_path)).add_run()
+    story(run)
+    expected, (spec, state) = replay_run(run.paths), final_state(str(run.paths.root))
+    assert spec == json.loads(run.paths.spec.read_text())
+    assert (state.trained, state.evaluations) == (expected.trained, expected.evaluations)
+    assert len(state.attempts) == len(expected.attempts)
+    for found, known in zip(state.attempts, expected.attempts, strict=True):
+        for name in FIELDS:
+            assert getattr(found, name) == getattr(known, name), name
+    a, b = outcome(state), outcome(expected)
+    assert json.dumps(a) == json.dumps(b)
+    assert json.loads(json.dumps(a)).keys() == a.keys()
+
+
+def test_outcome_of_a_run_with_a_history(tmp_path: Path) -> None:
+    run = FakeStudy(home_in(tmp_path)).add_run()
+    lost_then_resumed(run)
+    found = outcome(final_state(str(run.paths.root)).state)
+    assert found.pop("end_t") == START_S + 200 and found.pop("start_t") == START_S + 100
+    assert found == {
+        "is_trained": True, "failure_kind": "", "failure": "", "num_attempts": 2, "interruptions": "node lost",
+        "cpu_s": 3.75, "code": "", "commit": "abc123", "dataset": "", "cpu_model": "", "python": "", "libraries": "",
+    }  # fmt: skip
+    assert math.isnan(outcome(RunState())["start_t"])
+
+
+def test_what_is_damaged_is_named(tmp_path: Path) -> None:
+    run = FakeStudy(home_in(tmp_path)).add_run().finish()
+    run.paths.attempt(1).events.write_bytes(b"nonsense\n")
+    with pytest.raises(JournalError, match=r"events\.jsonl is damaged .*move the run's folder away"):
+        final_state(str(run.paths.root))
+    run.paths.attempt(1).events.unlink()
+    for file in (run.paths.trained, next(run.paths.evaluations.iterdir()), run.paths.spec):
+        content = file.read_bytes()
+        for nonsense in (b"{half", b"[1]", b"\xff\xfe"):
+            file.unlink()
+            file.write_bytes(nonsense)
+            with pytest.raises(JournalError, match=f"{file.name} is damaged"):
+                final_state(str(run.paths.root))
+        file.write_bytes(content)
+    run.paths.spec.unlink()
+    with pytest.raises(FileNotFoundError):
+        final_state(str(run.paths.root))
