@@ -58,7 +58,7 @@ def _panel(axes: Axes, table: pd.DataFrame, shade: str) -> None:
     right, left = table.columns
     complete = table.dropna()
     axes.set_xlim(-0.25, 1.25)
-    axes.set_xticks([0, 1], [style.short(str(right)), style.short(str(left))], fontsize=6.5)
+    axes.set_xticks([0, 1], [style.short(str(right)), f"\n{style.short(str(left))}"], fontsize=6.5)
     for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
         label.set_horizontalalignment(side)
     axes.tick_params(axis="x", length=0)
