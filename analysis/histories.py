@@ -56,8 +56,8 @@ def bands_frame(histories: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return intervals(histories.assign(unit=unit)[finite.astype(bool)], ["metric", "arm", "epoch"])
 
 
-def _kind(spec: RunSpec) -> tuple[float, float]:
-    return spec.training["epochs"], spec.training["batch_size"]
+def _kind(spec: RunSpec) -> tuple[object, object]:
+    return spec.training.get("epochs"), spec.training.get("batch_size")  # neither when nothing is trained
 
 
 def _rows(

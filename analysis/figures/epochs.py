@@ -13,7 +13,7 @@ from analysis import style
 from analysis.figures._parts import add_note, add_notes, arm_keys, colour, empty_figure, in_order
 
 _BAND = 0.15  # opacity
-_SPREAD = 0.06  # of the longest continuation, over which the arms' marks are spread
+_SPREAD = 0.12  # of the longest continuation, over which the arms' marks are spread
 
 
 def epochs(

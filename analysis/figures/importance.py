@@ -37,7 +37,7 @@ def importance(rows: pd.DataFrame, *, objective: str, colours: Mapping[str, str]
         names = [f"{style.short(str(a))}  {style.short(str(p))}" for a, p in ordered[["arm", "parameter"]].to_numpy()]
         axes.set_yticks(range(len(ordered)), names, fontsize=7)
         axes.set_ylim(len(ordered) - 0.4, -0.6)
-        axes.set_xlim(0, 1.12)
+        axes.set_xlim(0, 1.22)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"explained share of the ranks of {style.short(objective)}")
@@ -54,7 +54,8 @@ def _bar(axes: Axes, row: int, found: pd.Series, shade: str) -> None:
         return
     exceeds = share > found["chance"]
     axes.barh(row, share, height=0.62, color=shade if exceeds else "none", edgecolor=shade, linewidth=0.8)
-    axes.plot([found["chance"]], [row], marker="|", color=style.INK, markersize=9, markeredgewidth=1.2)
+    for ink, width in (("white", 3.0), (style.INK, 1.2)):  # with a rim, to be seen on dark bars
+        axes.plot([found["chance"]], [row], marker="|", color=ink, markersize=9, markeredgewidth=width)
     direction = f"{found['direction']:+.2f}".replace("-", "−")
     at = max(share, float(found["chance"])) + 0.015
     axes.text(at, row, f"n={found['num_trials']}  ρ={direction}", va="center", fontsize=6.5, color=style.INK)
