@@ -21,7 +21,9 @@ INTERVAL_COLUMNS = ("mean", "low", "high", "n", "num_planned", "reason")
 def units_frame(runs: pd.DataFrame, plan: Plan, metric: str) -> pd.DataFrame:
     """Return one row per arm and unit: `arm`, `unit` (a seed), `value` of the column `metric`, NaN where missing."""
     rows = [
-        (arm.name, unit, value) for arm in plan.arms for unit, value in unit_values(runs, arm.name, metric, plan).items()
+        (arm.name, unit, value)
+        for arm in plan.arms
+        for unit, value in unit_values(runs, arm.name, metric, plan).items()
     ]
     return pd.DataFrame(rows, columns=["arm", "unit", "value"])
 

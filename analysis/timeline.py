@@ -15,29 +15,32 @@ from study.plan.expand import base_spec
 from study.plan.model import Phase, Plan, RunSpec
 
 BASES = "(bases)"  # stands for an arm; no arm can be called so
-COLUMNS = ("run_id", "arm", "phase", "attempt", "start_t", "end_t", "ending", "is_kept", "cpu_s", "host")
-_FINISHED = "finished"
+COLUMNS = ("run_id", "arm", "phase", "attempt", "start_t", "end_t", "ending", "is_outcome", "cpu_s", "host")
+OUTCOMES = ("finished", "running", "diverged")
 
 
 def attempts_frame(study_root: Path, plan: Plan) -> pd.DataFrame:
     """Return one row per attempt that started, by start: `COLUMNS`.
 
     `start_t` and `end_t` are seconds since the epoch, the end being the last that its journal says; `ending` is
-    `finished`, `running` (nobody has said otherwise), or how it ended instead; `is_kept` says whether the run finished
-    in this attempt; `cpu_s` is what it used. Runs that the plan has no use for are there too: they cost as well. The
-    base pre-trainings have the arm `BASES`; other studies of the home may have used or made them.
+    `finished`, `running` (nobody has said otherwise), or how it ended instead; `is_outcome` says whether that is what
+    was wanted of it or an outcome, as divergence is; `cpu_s` is what it used. Runs that the plan has no use for are
+    there too: they cost as well. The base pre-trainings that were made for this study have the arm `BASES`.
     """
     frame = pd.DataFrame(list(_rows(study_root, plan)), columns=list(COLUMNS))
     return frame.sort_values(["start_t", "run_id", "attempt"], ignore_index=True)
 
 
 def spending_frame(attempts: pd.DataFrame) -> pd.DataFrame:
-    """Return `arm`, `phase`, `num_runs`, `num_attempts`, `cpu_s`, and `lost_cpu_s` of attempts that were not kept."""
-    lost = attempts["cpu_s"].where(~attempts["is_kept"].astype(bool), 0.0)
-    grouped = attempts.assign(lost_cpu_s=lost).groupby(["arm", "phase"], sort=True)
+    """Return `arm`, `phase`, `num_runs`, `num_attempts`, `cpu_s`, and of that `broken_cpu_s`.
+
+    That is the cost of attempts that were interrupted or failed; what they had saved in checkpoints was not lost.
+    """
+    broken = attempts["cpu_s"].where(~attempts["is_outcome"].astype(bool), 0.0)
+    grouped = attempts.assign(broken_cpu_s=broken).groupby(["arm", "phase"], sort=True)
     return grouped.agg(
         num_runs=("run_id", "nunique"), num_attempts=("run_id", "size"), cpu_s=("cpu_s", "sum"),
-        lost_cpu_s=("lost_cpu_s", "sum"),
+        broken_cpu_s=("broken_cpu_s", "sum"),
     ).reset_index()  # fmt: skip
 
 
@@ -47,12 +50,14 @@ def _rows(study_root: Path, plan: Plan) -> Iterator[dict[str, object]]:
         yield from _attempts(run, str(labels["arm"]), str(labels["phase"]))
     home = HomePaths(study_root.parent)
     for seed in plan.base_seeds:
-        yield from _attempts(home.base(base_spec(plan, seed).run_id), BASES, str(Phase.PREPARE))
+        yield from _attempts(home.base(base_spec(plan, seed).run_id), BASES, str(Phase.PREPARE), plan.study)
 
 
-def _attempts(run: RunPaths, arm: str, phase: str) -> Iterator[dict[str, object]]:
-    state = replay_run(run)
-    for attempt in state.attempts:
+def _attempts(run: RunPaths, arm: str, phase: str, study: str | None = None) -> Iterator[dict[str, object]]:
+    """Those that were made for `study`: a base may be another one's."""
+    for attempt in replay_run(run).attempts:
+        if study is not None and attempt.job.get("study", study) != study:
+            continue
         if attempt.started is None or attempt.last_event is None or "t" not in attempt.started:
             continue
         ending = _ending(attempt)
@@ -64,7 +69,7 @@ def _attempts(run: RunPaths, arm: str, phase: str) -> Iterator[dict[str, object]
             "start_t": float(attempt.started["t"]),
             "end_t": float(attempt.last_event.get("t", math.nan)),
             "ending": ending,
-            "is_kept": ending in (_FINISHED, "running"),
+            "is_outcome": ending in OUTCOMES,
             "cpu_s": attempt.cpu_s,
             "host": str((attempt.started.get("process") or {}).get("host", "")),
         }

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
@@ -39,7 +39,7 @@ def add_note(axes: Axes, note: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=7, color=style.INK)
 
 
-def log_axis(axis: Axis, at: Iterable[float] | None = None) -> None:
+def log_axis(axis: XAxis | YAxis, at: Iterable[float] | None = None) -> None:
     """Make an axis logarithmic, its numbers plain: 0.3 and not a power; ticks `at` these places or at 1, 2, 5 ×."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     axis.set_major_locator(FixedLocator(sorted(at)) if at is not None else LogLocator(subs=(1.0,)))

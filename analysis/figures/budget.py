@@ -1,4 +1,4 @@
-"""What each arm of a study cost, searching and confirming, and what was lost to interruptions."""
+"""What each arm of a study cost, searching and confirming, and which part of it in attempts that broke off."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from analysis.figures._parts import add_notes, colour, empty_figure, in_order
 _ROW_IN, _FRAME_IN = 0.24, 0.95
 _SCALES = ((1.0, "CPU s"), (60.0, "CPU min"), (3600.0, "CPU h"))
 _LIGHTER = {"tune": 0.55}  # share of white
-_LOST = "xxxx"
+_BROKEN = "xxxx"
 
 
 def budget(spending: pd.DataFrame, *, colours: Mapping[str, str]) -> Figure:
-    """Draw one bar per arm, its phases side by side, the lost part of each hatched.
+    """Draw one bar per arm, its phases side by side, what interrupted and failed attempts cost hatched.
 
     Args:
         spending: see `analysis.timeline.spending_frame`.
@@ -39,11 +39,11 @@ def budget(spending: pd.DataFrame, *, colours: Mapping[str, str]) -> Figure:
         for phase in phases:
             own = spending[spending["phase"] == phase].set_index("arm").reindex(arms).fillna(0.0)
             faces = [style.lighter(colour(colours, arm), _LIGHTER.get(phase, 0.0)) for arm in arms]
-            widths, lost = (own[name].to_numpy(float) / divisor for name in ("cpu_s", "lost_cpu_s"))
+            widths, broken = (own[name].to_numpy(float) / divisor for name in ("cpu_s", "broken_cpu_s"))
             axes.barh(range(len(arms)), widths, left=left, height=0.65, color=faces, label=phase)
             axes.barh(
-                range(len(arms)), lost, left=left + widths - lost, height=0.65, facecolor="none", edgecolor="white",
-                hatch=_LOST, linewidth=0, label=f"{phase}, lost",
+                range(len(arms)), broken, left=left + widths - broken, height=0.65, facecolor="none", edgecolor="white",
+                hatch=_BROKEN, linewidth=0, label=f"{phase}, broken off",
             )  # fmt: skip
             left += widths
         for row, total in enumerate(left):
@@ -55,12 +55,15 @@ def budget(spending: pd.DataFrame, *, colours: Mapping[str, str]) -> Figure:
         axes.set_xlabel(unit)
         figure.legend(handles=_legend(phases), loc="outside upper center", ncols=4)
         num_runs, num_attempts = int(spending["num_runs"].sum()), int(spending["num_attempts"].sum())
-        share = spending["lost_cpu_s"].sum() / max(spending["cpu_s"].sum(), 1e-9)
-        add_notes(figure, [f"{num_runs} runs, {num_attempts} attempts; {100 * share:.1f} % of the time was lost"])
+        share = spending["broken_cpu_s"].sum() / max(spending["cpu_s"].sum(), 1e-9)
+        what = f"{num_runs} runs, {num_attempts} attempts"
+        add_notes(figure, [f"{what}; {100 * share:.1f} % of the time in attempts that were interrupted or failed"])
     return figure
 
 
 def _legend(phases: list[str]) -> list[Patch]:
     shades = [Patch(color=style.lighter(style.INK, _LIGHTER.get(p, 0.0)), label=p) for p in phases if p != "prepare"]
-    lost = Patch(facecolor=style.INK, edgecolor="white", hatch=_LOST, linewidth=0, label="lost: attempts not finished")
-    return [*shades, lost]
+    broken = Patch(
+        facecolor=style.INK, edgecolor="white", hatch=_BROKEN, linewidth=0, label="attempts interrupted or failed"
+    )
+    return [*shades, broken]

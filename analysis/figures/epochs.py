@@ -44,7 +44,9 @@ def epochs(
         left.set_ylabel("accuracy (%)")
         right.set_ylabel("mean marginal entropy (nats)")
         figure.legend(handles=arm_keys(arms, colours, markers), loc="outside upper center", ncols=4)
-        what = f"{metric} on the test split; entropy of the first view's projections after the normal map, by m-spacings"
+        what = (
+            f"{metric} on the test split; entropy of the first view's projections after the normal map, by m-spacings"
+        )
         add_notes(figure, [f"{what}; means and 95 % t intervals over {unit} seeds", *_counts(accuracies, entropies)])
     return figure
 

@@ -41,7 +41,9 @@ def importance(rows: pd.DataFrame, *, objective: str, colours: Mapping[str, str]
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"explained share of the ranks of {style.short(objective)}")
-        mark = Line2D([], [], color=style.INK, marker="|", linestyle="none", markersize=8, label="95 % quantile by chance")
+        mark = Line2D(
+            [], [], color=style.INK, marker="|", linestyle="none", markersize=8, label="95 % quantile by chance"
+        )
         figure.legend(handles=[mark], loc="outside upper center")
         add_notes(figure, ["n: trials with an objective; ρ: Spearman's rank correlation, + where more is better"])
     return figure

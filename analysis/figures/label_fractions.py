@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -13,7 +14,9 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.figures._parts import add_note, add_notes, arm_keys, colour, empty_figure, in_order, log_axis
 
-_SPREAD = 0.5  # of the distance between two fractions, over which the arms' marks are spread, so that none hides another
+_SPREAD = (
+    0.5  # of the distance between two fractions, over which the arms' marks are spread, so that none hides another
+)
 
 
 def label_fractions(
@@ -74,7 +77,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, prefix: str, shift: float, shade: str,
 
 def _step(fractions: list[float]) -> float:
     """The smallest distance between two fractions, in natural logarithms."""
-    return min((math.log(b / a) for a, b in zip(fractions, fractions[1:], strict=False)), default=1.0) * _SPREAD
+    return min((math.log(b / a) for a, b in itertools.pairwise(fractions)), default=1.0) * _SPREAD
 
 
 def _shift(number: int, num_arms: int, fractions: list[float]) -> float:

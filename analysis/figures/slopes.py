@@ -59,8 +59,9 @@ def _panel(axes: Axes, table: pd.DataFrame, shade: str) -> None:
     complete = table.dropna()
     axes.set_xlim(-0.25, 1.25)
     axes.set_xticks([0, 1], [style.short(str(right)), f"\n{style.short(str(left))}"], fontsize=6.5)
-    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    first, last = axes.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     axes.tick_params(axis="x", length=0)
     for unit, (before, after) in complete.iterrows():
         axes.plot(

@@ -19,7 +19,6 @@ from analysis.figures._parts import add_notes, colour, empty_figure, in_order
 _BAND_IN, _FRAME_IN, _FILLED = 0.3, 1.05, 0.8
 _SCALES = ((1.0, "s"), (60.0, "min"), (3600.0, "h"), (86400.0, "days"))
 _LIGHTER = {"tune": 0.55}  # share of white
-_ORDERLY = ("finished", "running")
 
 
 def timeline(attempts: pd.DataFrame, *, colours: Mapping[str, str]) -> Figure:
@@ -60,7 +59,7 @@ def _band(axes: Axes, band: int, own: pd.DataFrame, first: float, divisor: float
     centres = band - _FILLED / 2 + height * (np.array(lanes) + 0.5)
     faces = [style.lighter(shade, _LIGHTER.get(phase, 0.0)) for phase in own["phase"]]
     axes.barh(centres, lengths, left=starts, height=0.85 * height, color=faces, edgecolor="white", linewidth=0.2)
-    broken = ~own["ending"].isin(_ORDERLY).to_numpy()
+    broken = ~own["is_outcome"].to_numpy(bool)
     if broken.any():
         at = (starts + lengths)[broken], centres[broken]
         axes.plot(*at, "x", color="black", markersize=3.5, markeredgewidth=0.9, clip_on=False, zorder=3)
@@ -95,8 +94,10 @@ def _legend(known: pd.DataFrame) -> list[Patch | Line2D]:
         for n in names
         if n != "prepare"
     ]
-    if (~known["ending"].isin(_ORDERLY)).any():
-        cross = Line2D([], [], linestyle="none", marker="x", color="black", markersize=3.5, label="ended otherwise")
+    if (~known["is_outcome"].astype(bool)).any():
+        cross = Line2D(
+            [], [], linestyle="none", marker="x", color="black", markersize=3.5, label="interrupted or failed"
+        )
         patches.append(cross)
     return patches
 

@@ -17,6 +17,9 @@ from analysis import style
 from analysis.figures._parts import add_notes, empty_figure
 
 _PER_ROW, _HEIGHT_IN, _EMPTY = 3, 1.9, "#F2F2F2"
+_NOTE = (
+    "mean over a cell's trials, whose further parameters vary; dot: trial, ×: trial without an objective, star: winner"
+)
 _COLOURS = "cividis"  # made for colour-blind readers, and as monotonous in grey
 
 
@@ -34,7 +37,9 @@ def weight_sensitivity(points: pd.DataFrame, *, objective: str, num_bins: int = 
     with style.settings():
         known = points[np.isfinite(points["objective"].astype(float)) & np.isfinite(points["x"].astype(float))]
         if known.empty:
-            return empty_figure("no trial has an objective yet" if len(points) else "nothing was tuned, or no trial ended")
+            return empty_figure(
+                "no trial has an objective yet" if len(points) else "nothing was tuned, or no trial ended"
+            )
         arms = list(dict.fromkeys(points["arm"]))
         num_columns = min(_PER_ROW, len(arms))
         num_rows = math.ceil(len(arms) / num_columns)
@@ -51,7 +56,7 @@ def weight_sensitivity(points: pd.DataFrame, *, objective: str, num_bins: int = 
         for axes in grid.flat[len(arms) :]:
             axes.set_visible(False)
         figure.colorbar(ScalarMappable(norm, _COLOURS), ax=grid, label=f"{style.short(objective)} (%)", aspect=30)
-        add_notes(figure, ["mean over a cell's trials, whose further parameters vary; dot: trial, ×: trial without an objective, star: winner"])
+        add_notes(figure, [_NOTE])
     return figure
 
 
@@ -66,7 +71,7 @@ def _cells(own: pd.DataFrame, num_bins: int) -> _Cells:
     means = np.full((len(y_edges) - 1, len(x_edges) - 1), math.nan)
     placed = own.assign(row=rows, column=columns)
     placed = placed[np.isfinite(placed["objective"]) & (rows >= 0) & (columns >= 0)]
-    for (row, column), value in placed.groupby(["row", "column"])["objective"].mean().items():  # type: ignore[misc]
+    for (row, column), value in placed.groupby(["row", "column"])["objective"].mean().items():
         means[row, column] = value
     return x_edges, y_edges, means
 
@@ -93,7 +98,7 @@ def _panel(axes: Axes, own: pd.DataFrame, cells: _Cells, norm: Normalize) -> Non
     for chosen, marker, size in ((ended_well & ~best, "o", 5), (~ended_well, "x", 14), (best, "*", 45)):
         rim = {"edgecolors": "black", "linewidths": 0.5} if marker != "x" else {"linewidths": 0.9}
         face = "black" if marker == "x" else "white"
-        axes.scatter(own["x"][chosen], y[chosen], s=size, c=face, marker=marker, zorder=3, **rim)  # type: ignore[arg-type]
+        axes.scatter(own["x"][chosen], y[chosen], s=size, c=face, marker=marker, zorder=3, **rim)
     for name, axis, edges in (("x", axes.xaxis, x_edges), ("y", axes.yaxis, y_edges)):
         if own[f"{name}_log"].iloc[0]:
             axes.set(**{f"{name}scale": "log"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class EvaluationTask:
         num_classes: number of classes.
         dataset: the dataset's name; with `base_seed` it decides which labels are drawn, never the arm.
         base_seed: label draws are new for every base and equal across arms.
+        projections: projector outputs of the held-out images, not normalised, float32, shape (num_images,
+            projection_dim); only for evaluations with `reads_projections`.
     """
 
     train: Representations
@@ -41,6 +43,7 @@ class EvaluationTask:
     num_classes: int
     dataset: str
     base_seed: int
+    projections: NDArray[np.float32] | None = None
 
 
 class Evaluation(ABC):
@@ -48,13 +51,19 @@ class Evaluation(ABC):
 
     Attributes:
         unit: unit of every metric, e.g. `percent`.
+        reads_projections: whether the task must hold projections.
     """
 
     unit: ClassVar[str] = "percent"
+    reads_projections: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, task: EvaluationTask) -> Mapping[str, float]:
         """Return metric name → value. Deterministic: two calls give equal numbers."""
+
+    def details(self, task: EvaluationTask) -> Mapping[str, Any]:  # noqa: ARG002 - few have any
+        """Return what figures need beyond the metrics: JSON of bounded size, kept beside them. Deterministic, too."""
+        return {}
 
     def check_pool(self, num_images: int, num_classes: int) -> None:  # noqa: B027 - few need it
         """Raise ValueError when a labelled pool of this size is too small; asked before anything is trained."""
