@@ -37,7 +37,12 @@ def budget(spending: pd.DataFrame, *, colours: Mapping[str, str]) -> Figure:
         phases = [name for name in ("prepare", "tune", "confirm") if name in set(spending["phase"])]
         left = np.zeros(len(arms))
         for phase in phases:
-            own = spending[spending["phase"] == phase].set_index("arm").reindex(arms).fillna(0.0)
+            own = (
+                spending[spending["phase"] == phase]
+                .set_index("arm")[["cpu_s", "broken_cpu_s"]]
+                .reindex(arms)
+                .fillna(0.0)
+            )
             faces = [style.lighter(colour(colours, arm), _LIGHTER.get(phase, 0.0)) for arm in arms]
             widths, broken = (own[name].to_numpy(float) / divisor for name in ("cpu_s", "broken_cpu_s"))
             axes.barh(range(len(arms)), widths, left=left, height=0.65, color=faces, label=phase)
