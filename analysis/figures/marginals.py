@@ -46,6 +46,8 @@ def marginals(histograms: pd.DataFrame, *, before: str | None, colours: Mapping[
             axes.set_ylim(bottom=0)
         for axes in grid.flat[len(arms) :]:
             axes.set_visible(False)
+        for axes in grid[-1]:
+            axes.set_xlabel("Φ(projection)", fontsize=7)
         figure.supylabel("density", fontsize=8)
         outline = f"; dashed: {style.short(str(before))}, not continued" if len(start) else ""
         what = "marginals of the projections after the normal map: median and 10–90 % range over the dimensions"
