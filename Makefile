@@ -6,6 +6,7 @@ STUDY ?= fashion-mnist-ablation
 BENCH ?=
 BIN := $(VENV)/bin
 DATA := $(STUDY_HOME)/data/fashion-mnist
+NOTEBOOKS := $(sort $(wildcard analysis/0*.ipynb))
 SYSTEM_DATA := /usr/share/datasets/fashion-mnist
 export STUDY_HOME
 
@@ -41,9 +42,13 @@ bench: $(VENV)/.installed-tests data  ## measure; BENCH=name for one benchmark
 ui: $(VENV)/.installed  ## browse the runs of $STUDY_HOME at http://127.0.0.1:5000
 	$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(STUDY_HOME))/mlflow.db --host 127.0.0.1 --port 5000 --workers 1
 
-figures: $(VENV)/.installed  ## redraw the figures of STUDY=name in the notebook, into its report folder
-	STUDY_DIR=$(abspath $(STUDY_HOME))/$(STUDY) $(BIN)/jupyter execute \
-	  --output $(abspath $(STUDY_HOME))/$(STUDY)/report/01_main_results.ipynb analysis/01_main_results.ipynb
+figures: $(VENV)/.installed  ## redraw the figures of STUDY=name, by the notebooks, into its folder report/figures
+	@mkdir -p $(abspath $(STUDY_HOME))/$(STUDY)/report
+	@set -e; for notebook in $(NOTEBOOKS); do \
+	  echo "Executing $$notebook"; \
+	  STUDY_DIR=$(abspath $(STUDY_HOME))/$(STUDY) $(BIN)/jupyter execute \
+	    --output $(abspath $(STUDY_HOME))/$(STUDY)/report/$$(basename $$notebook) $$notebook; \
+	done
 
 clean:  ## remove the virtual environment and caches; studies stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

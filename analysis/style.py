@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,16 @@ SINGLE_IN, DOUBLE_IN = 3.25, 6.75  # widths of one and of two columns of a paper
 _BLACK, _ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _VERMILLION, _PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
-NOT_CONTINUED = "#777777"
-_OF_CRITERION = {"none": _BLACK, "e2mc": _BLUE, "uniformity": _ORANGE, "mmcr": _VERMILLION}
-_SPARE = (_GREEN, _PURPLE, _SKY, _YELLOW)
+# The muted scheme of Paul Tol (https://sronpersonalpages.nl/~pault/), for what the eight colours above leave over.
+_WINE, _INDIGO, _OLIVE, _TEAL = "#882255", "#332288", "#999933", "#44AA99"
+NOT_CONTINUED, SHADE, INK = "#777777", "#E8E8E8", "#444444"
+_OF_CRITERION = {
+    "none": _BLACK, "e2mc": _BLUE, "uniformity": _ORANGE, "mmcr": _VERMILLION, "vc": _GREEN, "koleo": _PURPLE,
+    "infonce": _SKY, "barlow": _WINE, "sigreg": _INDIGO, "coding_rate": _OLIVE, "wasserstein": _TEAL,
+}  # fmt: skip
+_SPARE = ("#6B8E23", "#B22222", "#8B6914", "#708090")  # for criteria that are not shipped
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")  # a second cue, where colours are alike
+_LONGEST = 28  # characters of a name
 
 _RC: Mapping[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -40,6 +48,7 @@ _RC: Mapping[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
+    "text.parse_math": False,  # `$` in a name is a dollar
     "savefig.dpi": 300,
     "pdf.fonttype": 42,  # text stays text
 }
@@ -72,6 +81,18 @@ def arm_colours(plan: Plan) -> dict[str, str]:
         colours[arm.name] = lighter(known[name], 1 - 0.7 ** used.get(name, 0))
         used[name] = used.get(name, 0) + 1
     return colours
+
+
+def arm_markers(arms: Iterable[str]) -> dict[str, str]:
+    """Return a marker for every arm, in their order; the thirteenth arm has that of the first."""
+    return dict(zip(arms, itertools.cycle(_MARKERS), strict=False))
+
+
+def short(name: str) -> str:
+    """Return a name as a figure can carry it: printable, on one line, the middle of a long one left out."""
+    line = "".join(c if c.isprintable() else " " for c in name)
+    half = _LONGEST // 2
+    return line if len(line) <= _LONGEST else f"{line[:half]}…{line[-half + 1 :]}"
 
 
 def lighter(colour: str, share: float) -> str:

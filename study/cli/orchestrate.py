@@ -163,10 +163,9 @@ def _summary(home: HomePaths, name: str) -> str:
     ui = f"{_here('mlflow')} server --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000 --workers 1"
     if not uri.startswith("sqlite"):
         ui = uri
-    source = shlex.quote(os.path.relpath(ROOT / "analysis" / "01_main_results.ipynb"))
-    copy = shlex.quote(os.path.relpath(study.report / "01_main_results.ipynb"))
-    notebook = f"STUDY_DIR={shlex.quote(str(study.root))} {_here('jupyter')} execute {source} --output {copy}"
-    return f"{text.rstrip()}\n\nBrowse the runs:    {ui}\nRedraw the figures: {notebook}"
+    root = "" if Path.cwd() == ROOT else f"-C {shlex.quote(os.path.relpath(ROOT))} "
+    figures = f"make {root}figures STUDY={shlex.quote(name)} STUDY_HOME={shlex.quote(str(home.root))}"
+    return f"{text.rstrip()}\n\nBrowse the runs:    {ui}\nRedraw the figures: {figures}"
 
 
 def _here(program: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class EvaluationTask:
         dataset: the dataset's name; with `label_seed` it decides which labels are drawn, never the arm.
         label_seed: equal across arms, new for every unit of the statistics: the base seed, and where the unit is the
             continuation, `<base seed>.<continuation seed>`.
+        projections: projector outputs of the held-out images, not normalised, float32, shape (num_images,
+            projection_dim); only for evaluations with `reads_projections`.
     """
 
     train: Representations
@@ -42,6 +44,7 @@ class EvaluationTask:
     num_classes: int
     dataset: str
     label_seed: str
+    projections: NDArray[np.float32] | None = None
 
 
 class Evaluation(ABC):
@@ -49,9 +52,11 @@ class Evaluation(ABC):
 
     Attributes:
         unit: unit of every metric, e.g. `percent`.
+        reads_projections: whether the task must hold projections.
     """
 
     unit: ClassVar[str] = "percent"
+    reads_projections: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, task: EvaluationTask) -> Mapping[str, float]:
@@ -60,6 +65,10 @@ class Evaluation(ABC):
     def label_draws(self, task: EvaluationTask) -> Sequence[NDArray[np.int64]]:  # noqa: ARG002 - few draw
         """Return the indices into the labelled pool of every draw that a call makes; none when it reads it whole."""
         return ()
+
+    def details(self, task: EvaluationTask) -> Mapping[str, Any]:  # noqa: ARG002 - few have any
+        """Return what figures need beyond the metrics: JSON of bounded size, kept beside them. Deterministic, too."""
+        return {}
 
     def check_pool(self, num_images: int, num_classes: int) -> None:  # noqa: B027 - few need it
         """Raise ValueError when a labelled pool of this size is too small; asked before anything is trained."""

@@ -1,12 +1,17 @@
-"""Frozen representations of clean images."""
+"""Frozen representations and projections of clean images."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from study.datasets.base import LabelledImages
 from study.evaluations.base import Representations
+from study.methods.base import MethodNetwork
 from study.tensors.images import to_float
 
 _BATCH_SIZE = 500
@@ -23,3 +28,20 @@ def represent(backbone: nn.Module, images: LabelledImages, device: torch.device)
         features.append(backbone(clean).float().cpu())
     backbone.train(was_training)
     return Representations(torch.cat(features).numpy(), images.labels.numpy())
+
+
+@torch.inference_mode()
+def project(network: MethodNetwork, images: LabelledImages, device: torch.device) -> NDArray[np.float32]:
+    """Projector outputs in evaluation mode, shape (num_images, projection_dim); both views of the method are the image.
+
+    Methods that keep a state of their own between steps may change it: `network` is for this alone.
+    """
+    network.eval()
+    projections: list[Tensor] = []
+    # Equal parts: a last one of a single image would be too few for some losses.
+    for batch in torch.tensor_split(images.images, math.ceil(len(images.images) / _BATCH_SIZE)):
+        clean = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
+        representations = network.backbone(clean)
+        output = network.compare([representations, representations], [clean, clean])
+        projections.append(output.projections[0].float().cpu())
+    return torch.cat(projections).numpy()

@@ -17,7 +17,7 @@ from study.evaluations.base import EvaluationTask, Representations
 from study.journal.files import create_once, read_json
 from study.plan.components import build
 from study.plan.model import SCHEMA_VERSION, Component, Phase
-from study.training.representations import represent
+from study.training.representations import project, represent
 from study.worker.workplace import Workplace
 
 
@@ -51,8 +51,10 @@ class Evaluator:
             num_classes=work.dataset.num_classes,
             dataset=work.spec.training["dataset"]["name"],
             label_seed=_label_seed(work.spec.training),
+            projections=self._project(split) if evaluation.reads_projections else None,
         )
         metrics = dict(evaluation(task))
+        details = dict(evaluation.details(task))
         path.parent.mkdir(exist_ok=True)
         result = {
             "schema_version": SCHEMA_VERSION,
@@ -65,21 +67,31 @@ class Evaluator:
             "cpu_s": time.process_time() - cpu,
             "t": time.time(),
             "attempt": work.attempt.number,
+            **({"details": details} if details else {}),
         }
         return create_once(path, result)
 
     def _represent(self, split: Split) -> Representations:
-        if split is Split.TEST and self._work.spec.labels["phase"] != Phase.CONFIRM:
-            raise SealedSplitError(
-                f"{self._work.spec.run_id} of phase {self._work.spec.labels['phase']} asked for the test split; "
-                "only confirming runs may read it"
-            )
+        self._check_seal(split)
         if split not in self._representations:
             network = self._work.trained_network(self._work.run)
             backbone = network.backbone.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             images = self._work.dataset.labelled(self._work.folder, split)
             self._representations[split] = represent(backbone, images, self._work.device)
         return self._representations[split]
+
+    def _project(self, split: Split) -> NDArray[np.float32]:
+        self._check_seal(split)
+        network = self._work.trained_network(self._work.run)
+        network.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return project(network, self._work.dataset.labelled(self._work.folder, split), self._work.device)
+
+    def _check_seal(self, split: Split) -> None:
+        if split is Split.TEST and self._work.spec.labels["phase"] != Phase.CONFIRM:
+            raise SealedSplitError(
+                f"{self._work.spec.run_id} of phase {self._work.spec.labels['phase']} asked for the test split; "
+                "only confirming runs may read it"
+            )
 
 
 def _label_seed(training: Mapping[str, Any]) -> str:

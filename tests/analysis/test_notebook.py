@@ -1,9 +1,13 @@
 import ast
+import hashlib
+import json
+import shutil
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager, start_new_kernel
 from nbclient import NotebookClient
 
 from study.paths import StudyPaths
@@ -41,18 +45,37 @@ def test_defines_nothing(notebook: Path) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
-def test_runs_from_a_deeper_folder_and_writes_nothing(
-    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_draw_the_same_bytes_twice_and_write_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one kernel, from a deeper folder; names do not pass from one notebook to the next."""
     plan = make_plan(confirm=Confirm((1, 2, 3), (1,)))
     home = StudyHome(tmp_path / "toy", plan, lambda arm, base, metric: 70.0 + base * len(arm) % 7).build()
+    folder = tmp_path / "figures"
     monkeypatch.setenv("STUDY_DIR", str(home.root))
+    monkeypatch.setenv("FIGURES_DIR", str(folder))
     before = {path: path.stat().st_mtime_ns for path in home.root.rglob("*")}
-    content = nbformat.read(notebook, as_version=4)
-    client = NotebookClient(content, timeout=60, resources={"metadata": {"path": str(Path(__file__).parent)}})
-    client.execute()
-    shown = [kind for cell in content.cells for out in cell.get("outputs", []) for kind in out.get("data", {})]
-    assert "image/png" in shown
-    assert shown.count("text/html") == 5
+    manager, _ = start_new_kernel(cwd=str(Path(__file__).parent))
+    try:
+        first = draw_all(manager, folder)
+        shutil.rmtree(folder)
+        assert draw_all(manager, folder) == first
+    finally:
+        manager.shutdown_kernel(now=True)
     assert {path: path.stat().st_mtime_ns for path in home.root.rglob("*")} == before
     assert not StudyPaths(home.root).report.exists()
+    manifest = json.loads(first["manifest.json"])
+    assert {entry["section"] for entry in manifest["figures"].values()} == {path.stem for path in NOTEBOOKS}
+    listed = {name: sha for entry in manifest["figures"].values() for name, sha in entry["sha256"].items()}
+    assert listed == {n: hashlib.sha256(data).hexdigest() for n, data in first.items() if n != "manifest.json"}
+    assert manifest["figures"]["slopes"]["commits"] == ["c0ffee"]
+    assert len(manifest["figures"]["slopes"]["run_ids"]) == 3 * len(plan.arms)
+
+
+def draw_all(manager: KernelManager, folder: Path) -> dict[str, bytes]:
+    """Execute every notebook; return the files in `folder`."""
+    for notebook in NOTEBOOKS:
+        content = nbformat.read(notebook, as_version=4)
+        content.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+        NotebookClient(content, timeout=60, km=manager).execute(reset_kc=False)
+        shown = [kind for cell in content.cells for out in cell.get("outputs", []) for kind in out.get("data", {})]
+        assert "image/png" in shown, notebook
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

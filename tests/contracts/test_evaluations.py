@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import pickle
 import re
@@ -27,7 +28,8 @@ def make_task(num_train: int = 600, num_held_out: int = 150, dim: int = 8, seed:
         features.flags.writeable = labels.flags.writeable = False
         return Representations(features, labels)
 
-    return EvaluationTask(split(num_train), split(num_held_out), NUM_CLASSES, "synthetic", label_seed="1")
+    train, held_out = split(num_train), split(num_held_out)
+    return EvaluationTask(train, held_out, NUM_CLASSES, "synthetic", "1", projections=held_out.features)
 
 
 @pytest.fixture(params=registry.names("evaluations"))
@@ -70,6 +72,12 @@ def test_values_are_finite_python_floats_in_the_range_of_the_unit(evaluation: Ev
 def test_two_calls_give_equal_numbers(evaluation: Evaluation) -> None:
     np.random.default_rng(1).random(10)
     assert evaluation(make_task()) == evaluation(make_task())
+    assert evaluation.details(make_task()) == evaluation.details(make_task())
+
+
+def test_details_are_json_of_bounded_size(evaluation: Evaluation) -> None:
+    details = evaluation.details(make_task(num_held_out=3000, dim=300))
+    assert len(json.dumps(details, allow_nan=False)) < 100_000
 
 
 def test_arrays_it_reads_stay_as_they_were(evaluation: Evaluation) -> None:
@@ -87,7 +95,8 @@ def test_order_of_the_held_out_images_does_not_matter(evaluation: Evaluation) ->
     task = make_task()
     order = np.random.default_rng(2).permutation(len(task.held_out.labels))
     permuted = Representations(task.held_out.features[order], task.held_out.labels[order])
-    assert evaluation(dataclasses.replace(task, held_out=permuted)) == pytest.approx(evaluation(task))
+    again = dataclasses.replace(task, held_out=permuted, projections=permuted.features)
+    assert evaluation(again) == pytest.approx(evaluation(task))
 
 
 def test_tiny_splits_work(evaluation: Evaluation) -> None:
@@ -101,7 +110,9 @@ def test_collapsed_representations_are_judged_and_not_refused(evaluation: Evalua
     train, held_out = (
         Representations(np.full_like(split.features, 0.1), split.labels) for split in (task.train, task.held_out)
     )
-    metrics = evaluation(dataclasses.replace(task, train=train, held_out=held_out))
+    collapsed = dataclasses.replace(task, train=train, held_out=held_out, projections=held_out.features)
+    metrics = evaluation(collapsed)
+    assert json.dumps(evaluation.details(collapsed), allow_nan=False)
     assert all(math.isfinite(value) for value in metrics.values())
 
 

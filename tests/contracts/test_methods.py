@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from study import registry
+from study.datasets.base import LabelledImages
 from study.methods.base import Method, MethodNetwork, Moment
 from study.tensors.batch_norm import synchronise
+from study.training.representations import project
 
 pytestmark = pytest.mark.parametrize("name", registry.names("methods"))
 
@@ -136,3 +139,16 @@ def test_state_survives_a_round_trip(name: str) -> None:
     with torch.no_grad():
         assert torch.equal(network(_views()).loss, other(_views()).loss)
         assert torch.equal(network.eval()(_views()).loss, other.eval()(_views()).loss)
+
+
+def test_clean_images_are_projected_one_by_one_and_nothing_changes(name: str) -> None:
+    network = _network(name)
+    images = torch.randint(0, 256, (501, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    labelled = LabelledImages(images, torch.zeros(len(images), dtype=torch.int64))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    whole = project(network, labelled, torch.device("cpu"))
+    few = project(network, LabelledImages(images[:7], labelled.labels[:7]), torch.device("cpu"))
+    assert whole.dtype == np.float32 and whole.shape[0] == 501
+    assert whole.shape[1] == _network(name)(_views()).projections.shape[2]
+    np.testing.assert_allclose(few, whole[:7], atol=1e-5)
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())

@@ -53,5 +53,5 @@ def _top1(network: MethodNetwork, dataset: Dataset) -> float:
         represent(network.backbone, dataset.labelled(data_folder(), split), _CPU)
         for split in (Split.TRAIN, Split.VALIDATION)
     )
-    task = EvaluationTask(train, held_out, dataset.num_classes, "fashion_mnist", _SEED)
+    task = EvaluationTask(train, held_out, dataset.num_classes, "fashion_mnist", str(_SEED))
     return LinearProbe(label_percent=(10,))(task)["top1_mean"]

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from study.execution.local import LocalExecutor
@@ -17,7 +18,8 @@ from study.journal.process import this_process
 from study.journal.replay import replay_run, settled_steps
 from study.paths import AttemptPaths, HomePaths
 from study.plan.expand import base_spec, required_evaluations
-from study.plan.model import Phase, RunSpec
+from study.plan.identity import evaluation_request
+from study.plan.model import Component, Phase, RunSpec
 from study.worker.entry import run_attempt
 from tests.fakes.tiny_study import (
     Nowhere,
@@ -288,10 +290,15 @@ def test_a_continuation_that_keeps_the_optimiser_resumes_exactly(
 
 
 def test_a_run_that_is_not_continued_is_evaluated_alone(shared_home: HomePaths, executor: LocalExecutor) -> None:
-    requests = required_evaluations(tiny_plan(), Phase.CONFIRM)
+    statistics = evaluation_request(Component("embedding_statistics", {"num_bins": 8, "num_dims": 4}), "test")
+    requests = (*required_evaluations(tiny_plan(), Phase.CONFIRM), statistics)
     spec = continuation(tiny_plan(), "base")
     attempt = submit(shared_home, spec, executor, evaluations=requests)
     assert wait_for_end(attempt) == "finished"
+    details = read_json(attempt.run.evaluations / f"{statistics.key}.json")["details"]
+    assert details["num_images"] == 10_000 and np.shape(details["correlation"]) == (4, 4)
+    for request in requests[:-1]:
+        assert "details" not in read_json(attempt.run.evaluations / f"{request.key}.json")
     base = shared_home.base(base_spec(tiny_plan(), 1).run_id)
     assert weights_of(attempt.run) == weights_of(base) and not steps_of(attempt.run)
 
