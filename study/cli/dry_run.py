@@ -6,6 +6,7 @@ from study.errors import StudyError
 from study.orchestration.actions import check_plan
 from study.orchestration.board import duration
 from study.orchestration.forecast import count_runs, forecast
+from study.orchestration.preflight import disk_bytes, warnings
 from study.orchestration.status import study_status
 from study.paths import HomePaths
 from study.plan.model import Arm, Phase, Plan
@@ -29,13 +30,17 @@ def describe(plan: Plan, home: HomePaths) -> str:
         each = f"about {duration(expected.seconds[phase])} each"
         lines.append(f"  {phase:8} {counts[phase]:4d}, {done.get(phase, 0)} already done, {each}")
     left = sum((counts[p] - done.get(p, 0)) * expected.seconds[p] for p in Phase)
+    hours = {phase: (counts[phase] - done.get(phase, 0)) * expected.seconds[phase] / 3600 for phase in Phase}
     lines += [
         "",
         f"Expected: {duration(left)} of one slot; divide by the runs at once (timed on this machine just now).",
+        "          " + ", ".join(f"{phase} {hours[phase]:.2g} slot-hours" for phase in Phase),
+        f"          {max(counts.values())} runs at once at most; about {disk_bytes(plan) / 1e6:.0f} MB of disk",
     ]
     lines += ["", "Contrasts, one family, Holm on " + plan.primary + ":"]
     lines += [f"  {a} - {b}" for a, b in plan.contrasts]
-    return "\n".join(lines)
+    lines += ["", *(f"Warning: {warning}" for warning in warnings(plan))]
+    return "\n".join(lines).rstrip()
 
 
 def _describe_arm(arm: Arm, plan: Plan) -> str:

@@ -26,6 +26,7 @@ from study.orchestration.decide import known_specs
 from study.orchestration.forecast import forecast
 from study.orchestration.lease import Lease, describe
 from study.orchestration.orchestrator import Orchestrator, Settings
+from study.orchestration.preflight import warnings
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus
 from study.paths import HomePaths, StudyPaths
@@ -85,6 +86,8 @@ def _orchestrate(
         locate_data(plan, home), site.checkpoint_every_s, reuse=not args.fresh, max_hours=args.max_hours
     )
     executor = _executor(study, site, args.slots or site.slots)
+    for warning in warnings(plan):
+        console.print(f"Warning: {warning}")
     console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
     with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
         board.say("Starting workers and timing a few training steps")
@@ -144,6 +147,7 @@ def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept
     study = home.study(plan.study)
     if note := actions.store_plan(study, plan, text):
         console.print(note)
+    actions.store_difference(study)
     study.finished.unlink(missing_ok=True)
     study.stop.unlink(missing_ok=True)
     trials = {arm.name: actions.read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 from study.errors import HomeError
 from study.execution.base import Executor
 from study.journal.endings import Ending
-from study.journal.files import create_once, read_json, read_json_or_none, write_json, write_text
+from study.journal.files import create_once, read_json, read_json_or_none, write_atomic, write_json, write_text
 from study.journal.process import is_alive, is_on_this_host, this_process
 from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
 from study.orchestration.amendments import amended, is_amendment
@@ -194,6 +196,19 @@ def write_trial(study: StudyPaths, arm: str, trial: Trial, run_ids: Sequence[str
     }
     if read_json_or_none(path) != record:
         write_json(path, record)
+
+
+def store_difference(study: StudyPaths) -> None:
+    """Keep what the working tree adds to the commit, so that a `-dirty` commit can be restored."""
+    if not (commit() or "").endswith("-dirty"):
+        return
+    command = ["git", "-C", str(Path(__file__).parents[2]), "diff", "HEAD", "--binary", "--", "study"]
+    with suppress(OSError, subprocess.TimeoutExpired):
+        difference = subprocess.run(command, capture_output=True, timeout=30, check=False).stdout
+        path = study.difference(hashlib.sha256(difference).hexdigest()[:12])
+        path.parent.mkdir(exist_ok=True)
+        if difference and not path.exists():
+            write_atomic(path, lambda file: file.write(difference))
 
 
 @cache

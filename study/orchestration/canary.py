@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from study.orchestration.snapshot import RunStatus, RunView
-from study.plan.model import RunSpec, arm_of
+from study.plan.identity import arm_of
+from study.plan.model import RunSpec
 from study.search.trial import Trial, TrialState
 
 _ENDED = (TrialState.COMPLETE, TrialState.INFEASIBLE)

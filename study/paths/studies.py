@@ -66,6 +66,10 @@ class StudyPaths:
         """Copies of the framework that jobs import, one per state of its files."""
         return self.root / "code"
 
+    def difference(self, short_hash: str) -> Path:
+        """What the checkout that orchestrated added to its commit, as a patch."""
+        return self.root / "differences" / f"{short_hash}.patch"
+
     @property
     def workers(self) -> Path:
         """Mailboxes of worker allocations."""

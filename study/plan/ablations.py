@@ -1,4 +1,4 @@
-"""Arms generated from another arm: one component left out, or one field changed, at a time."""
+"""Arms generated from another arm: one component left out, one kept alone, or one field changed, at a time."""
 
 from __future__ import annotations
 
@@ -27,38 +27,49 @@ def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
     if not parent.continued:
         problems.append(Problem(f"{path}.arm", f"{parent.name!r} is not continued; it has nothing to leave out"))
         return []
-    if not rule.drop and not rule.swap:
-        problems.append(Problem(path, "needs drop (a list of components, or all) or swap (field: other value)"))
+    if not rule.drop and not rule.add and not rule.swap:
+        message = "needs drop or add (a list of components, or all), or swap (field: other value)"
+        problems.append(Problem(path, message))
         return []
     inherits = rule.weights == "inherited"
-    if rule.drop and parent.strength is not None and (inherits or STRENGTH not in parent.space):
+    if (rule.drop or rule.add) and parent.strength is not None and (inherits or STRENGTH not in parent.space):
         message = (
             f"{parent.name} has a strength, which would give what is left of it more weight than it has there; "
             "search the strength of each (weights: tuned), or set weights instead of a strength"
         )
-        problems.append(Problem(f"{path}.drop", message))
+        problems.append(Problem(f"{path}.{'drop' if rule.drop else 'add'}", message))
         return []
     return [
         replace(arm, inherits=inherits)
-        for arm in (*_dropped(parent, rule, path, problems), *_swapped(parent, rule, path, problems))
+        for arm in (
+            *_without(parent, rule.drop, f"{path}.drop", problems, keep=False),
+            *_without(parent, rule.add, f"{path}.add", problems, keep=True),
+            *_swapped(parent, rule, path, problems),
+        )
     ]
 
 
-def _dropped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> Iterator[Arm]:
+def _without(parent: Arm, given: list[str], path: str, problems: list[Problem], *, keep: bool) -> Iterator[Arm]:
+    """Leave each of the named components out, or everything but it."""
     parts = registry.component("criteria", parent.criterion.name).components
-    if rule.drop == [ALL] and not parts:
-        problems.append(Problem(f"{path}.drop", f"{parent.criterion.name} has no components to leave out"))
-    names = list(parts) if rule.drop == [ALL] else rule.drop
+    if given == [ALL] and not parts:
+        problems.append(Problem(path, f"{parent.criterion.name} has no components to leave out"))
+    names = list(parts) if given == [ALL] else given
+    there = [part for part in parts if any(parent.criterion.params[f] != value for f, value in parts[part].items())]
     for index, part in enumerate(names):
+        where = path if given == [ALL] else f"{path}[{index}]"
         if part not in parts or part in names[:index]:
             what = f"{parent.criterion.name} has no component {part!r}" if part not in parts else f"{part!r} twice"
-            problems.append(Problem(f"{path}.drop[{index}]", f"{what}.{did_you_mean(part, parts)}"))
-            continue
-        if all(parent.criterion.params[field] == value for field, value in parts[part].items()):
-            where = f"{path}.drop" if rule.drop == [ALL] else f"{path}.drop[{index}]"
-            problems.append(Problem(where, f"{parent.name} has no {part} that could be left out"))
-            continue
-        yield replace(_changed(parent, f"no-{part}", parts[part]), dropped=(part,))
+            problems.append(Problem(f"{path}[{index}]", f"{what}.{did_you_mean(part, parts)}"))
+        elif part not in there:
+            what = "be added alone" if keep else "be left out"
+            problems.append(Problem(where, f"{parent.name} has no {part} that could {what}"))
+        elif keep and there == [part]:
+            problems.append(Problem(where, f"{parent.name} has no component but {part}; the arm would be its twin"))
+        else:
+            dropped = tuple(other for other in there if (other != part) == keep)
+            fields = {field: value for other in dropped for field, value in parts[other].items()}
+            yield replace(_changed(parent, f"{'only' if keep else 'no'}-{part}", fields), dropped=dropped)
 
 
 def _swapped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> Iterator[Arm]:

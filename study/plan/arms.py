@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -55,8 +56,18 @@ def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> 
         if count > 1:
             why = "declared and generated; rename the declared one" if name in declared else "generated twice; keep one"
             problems.append(Problem(f"arms.{name}", f"is {why}"))
+    _check_twins(arms, problems)
     _check_controls(sweep, problems)
     return arms
+
+
+def _check_twins(arms: list[Arm], problems: list[Problem]) -> None:
+    """Two generated arms that would train the same, such as one component left out of two and the other kept alone."""
+    for index, arm in enumerate(arms):
+        for other in arms[:index]:
+            if arm.parent and other.parent and replace(arm, name=other.name, dropped=other.dropped) == other != arm:
+                message = f"{arm.name} is the same as {other.name}; keep one of them"
+                problems.append(Problem(f"arms.{arm.name}", message))
 
 
 def _declared(

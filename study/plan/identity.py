@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ from study.plan.model import SCHEMA_VERSION, Component, EvaluationRequest
 _CODE_FOLDERS = (
     "tensors", "backbones", "criteria", "methods", "datasets", "augmentations", "training", "evaluations", "pretrained",
 )  # fmt: skip
+_RUN_ID = re.compile(r"(.+)-b\d+-c\d+-[0-9a-f]{12}")
 _LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
 
 
@@ -27,6 +29,12 @@ def digest(data: Mapping[str, Any]) -> str:
 def training_identity(training: Mapping[str, Any]) -> str:
     """Identity of a run: everything that decides its weights, and the version of the schema that says so."""
     return digest({"schema_version": SCHEMA_VERSION, "training": training})
+
+
+def arm_of(run_id: str) -> str | None:
+    """The arm that a run belongs to; None for a base."""
+    found = _RUN_ID.fullmatch(run_id)
+    return found[1] if found else None
 
 
 def evaluation_request(evaluation: Component, split: str) -> EvaluationRequest:

@@ -28,7 +28,8 @@ def load_plans(text: str, source: str, overrides_given: Sequence[str] = ()) -> l
     problems: list[Problem] = []
     raw = overrides.apply(yaml_text.parse(text, source, problems), overrides_given, problems)
     made = blocks.block_overrides(raw, problems)
-    raw.pop(blocks.KEY, None)
+    for key in (blocks.KEY, blocks.DESIGN):
+        raw.pop(key, None)
     plans: list[Plan] = []
     found = [overrides.blame(problem, overrides_given) for problem in problems]
     for block in made:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -275,15 +274,6 @@ class RunSpec:
             return cls(**data)
         except TypeError as error:
             raise JournalError(f"the spec of run {data.get('run_id')!r} is damaged ({error})") from error
-
-
-_RUN_ID = re.compile(r"(.+)-b\d+-c\d+-[0-9a-f]{12}")
-
-
-def arm_of(run_id: str) -> str | None:
-    """The arm that a run belongs to; None for a base."""
-    found = _RUN_ID.fullmatch(run_id)
-    return found[1] if found else None
 
 
 @dataclass(frozen=True)

@@ -113,10 +113,11 @@ def _all_in_a_list(value: Any) -> Any:
 
 
 class AblateIn(_Strict):
-    """Arms generated from another arm: one component left out, or one field changed, at a time."""
+    """Arms generated from another arm: one component left out, added to nothing, or one field changed, at a time."""
 
     arm: str
     drop: Annotated[list[str], Field(min_length=1), BeforeValidator(_all_in_a_list)] = []
+    add: Annotated[list[str], Field(min_length=1), BeforeValidator(_all_in_a_list)] = []
     swap: dict[str, Any] = {}
     weights: Literal["tuned", "inherited"] = "tuned"
 
@@ -167,7 +168,8 @@ class SweepIn(_Strict):
     """A sweep file."""
 
     study: Name
-    blocks: dict[str, list[Any]] = {}
+    blocks: dict[str, list[Any]] | list[dict[str, Any]] = {}
+    design: Literal["full", "one_at_a_time"] = "full"
     question: str = ""
     dataset: ComponentIn
     augmentation: ComponentIn = ComponentIn(name="small_images")

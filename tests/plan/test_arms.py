@@ -192,10 +192,31 @@ class TestStrength:
         assert "what is left of it more weight" in problems_of(edited(**changes, contrasts=[]))["ablate.drop"]
 
 
+class TestAddedOneAtATime:
+    def test_each_component_is_kept_alone(self):
+        plan = plan_of(ablate={"arm": "e2mc", "add": "all"}, contrasts=[["e2mc-only-entropy", "continued"]])
+        only = {arm.name: arm for arm in plan.arms if arm.parent}
+        assert list(only) == ["e2mc-only-entropy", "e2mc-only-covariance"]
+        entropy = only["e2mc-only-entropy"]
+        assert entropy.criterion.params["covariance_weight"] == 0 and entropy.dropped == ("covariance",)
+        assert "criterion.entropy_weight" in entropy.space and "criterion.covariance_weight" not in entropy.space
+
+    @pytest.mark.parametrize(
+        ("rule", "path", "message"),
+        [
+            ({"add": ["entropie"]}, "ablate.add[0]", "no component 'entropie'. Did you mean 'entropy'?"),
+            ({"add": ["entropy", "entropy"]}, "ablate.add[1]", "twice"),
+            ({"add": "all", "drop": "all"}, "arms.e2mc-only-covariance", "is the same as e2mc-no-entropy"),
+        ],
+    )
+    def test_wrong_additions(self, rule, path, message):
+        assert message in problems_of(edited(ablate={"arm": "e2mc", **rule}, contrasts=[]))[path]
+
+
 @pytest.mark.parametrize(
     ("change", "path", "message"),
     [
-        ({"ablate": {"arm": "e2mc"}}, "ablate", "needs drop (a list of components, or all) or swap"),
+        ({"ablate": {"arm": "e2mc"}}, "ablate", "needs drop or add (a list of components, or all), or swap"),
         ({"ablate": {"arm": "uniformity", "drop": "all"}}, "ablate.drop", "uniformity has no components to leave out"),
         ({"ablate__swap": {"mop": "sigmoid"}}, "ablate.swap.mop", "e2mc has no field 'mop'. Did you mean 'map'?"),
         ({"ablate__swap": {"map": "tanh"}}, "ablate.swap.map", "must be 'normal' or 'sigmoid', but got 'tanh'"),

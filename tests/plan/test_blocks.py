@@ -41,6 +41,8 @@ def test_overrides_reach_all_blocks_and_the_blocks_themselves():
         (None, "blocks", "must map keys of this file to lists of values"),
         ({}, "blocks", "must map keys"),
         (["base.method"], "blocks", "must map keys"),
+        ([{"base.epochs": 1}, {"base.epochs": 1}], "blocks", "two blocks would be the same study example-1"),
+        ([{"study": "a"}], "blocks.study", "cannot differ between blocks"),
         ({"base.method": "simsiam"}, "blocks.base.method", "must be a list of values, but got 'simsiam'"),
         ({"base.method": []}, "blocks.base.method", "must be a list of values, but got []"),
         ({"base.method": ["simsiam", {"name": "simsiam"}]}, "blocks.base.method", "would name the same study"),
@@ -57,3 +59,33 @@ def test_problems_of_all_blocks_are_reported_at_once_and_common_ones_once():
     problems = problems_of(edited(blocks={"base.epochs": [0, -1, 2]}, primary="accuracy"))
     assert set(problems) == {"base.epochs", "primary"}
     assert "but got 0" in problems["base.epochs"] and "but got -1" in problems["base.epochs"]
+
+
+def test_one_at_a_time_changes_one_key_of_the_file_as_it_stands():
+    values = {"base.epochs": [20, 40], "continuation.batch_size": [125, 500]}
+    plans = plans_of(blocks=values, design="one_at_a_time")
+    assert [plan.study for plan in plans] == [
+        "example-as-given", "example-epochs-40", "example-batch_size-125", "example-batch_size-500"
+    ]  # fmt: skip
+    assert [(plan.pretraining.epochs, plan.continuation.batch_size) for plan in plans] == [
+        (20, 250), (40, 250), (20, 125), (20, 500)
+    ]  # fmt: skip
+
+
+def test_combinations_may_be_listed_one_by_one():
+    plans = plans_of(blocks=[{"base.epochs": 1, "continuation.epochs": 3}, {"base.epochs": 2}])
+    assert [(p.study, p.pretraining.epochs, p.continuation.epochs) for p in plans] == [
+        ("example-1-3", 1, 3), ("example-2", 2, 2)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"design": "full"}, "there are no blocks"),
+        ({"design": "fractional", "blocks": BLOCKS}, "must be 'full' or 'one_at_a_time'"),
+        ({"design": "full", "blocks": [{"base.epochs": 1}]}, "are not combined"),
+    ],
+)
+def test_wrong_designs(changes, message):
+    assert message in problems_of(edited(**changes))["design"]
