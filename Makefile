@@ -17,8 +17,11 @@ help:
 demo: $(VENV)/.installed data  ## run the main job: sweeps/ablation.yaml
 	$(BIN)/python study/run_sweep.py sweeps/ablation.yaml
 
+# What only computes shares the processors; what starts processes and waits for them has the machine to itself.
+TIMED := tests/end_to_end tests/execution tests/orchestration tests/slurm tests/tracking tests/worker
 test: $(VENV)/.installed-tests data  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TIMED:%=--ignore=%)
+	$(BIN)/python -m pytest $(TIMED)
 
 test-slow: $(VENV)/.installed-tests data  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -21,7 +21,8 @@ def budget_table(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.Dat
     for arm in plan.arms:
         own, searched = runs[runs["arm"] == arm.name], trials[trials["arm"] == arm.name]
         ended = int((searched["state"] != "running").sum())
-        counts = {state.value: str((own["status"] == state).sum()) for state in _STATES}
+        states = [*_STATES, *([RunStatus.PRUNED] if plan.tune.pruning != "none" else [])]
+        counts = {state.value: str((own["status"] == state).sum()) for state in states}
         cpu = {phase: own.loc[own["phase"] == phase, "cpu_s"].sum() for phase in (Phase.TUNE, Phase.CONFIRM)}
         rows.append(
             {

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.contrasts import Contrast, gaps
 from analysis.pairing import pairing_sentence
+from analysis.records import RunStatus
 from analysis.render import signed
 from analysis.statistics import ALPHA, PairedTest
 from study.plan.model import Phase, Plan
@@ -51,7 +52,7 @@ def caveats(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     """Say what a reader must know to weigh the numbers: what is missing, how tuning went, which code ran."""
     lacking = ", ".join(filter(None, gaps(runs, plan).values()))
     sentences = [f"Unfinished, completed confirm runs: {lacking}."] if lacking else []
-    sentences += _search(trials, plan)
+    sentences += _search(runs, trials, plan)
     if plan.unit == "continuation":
         sentences.append("Every statement is for this checkpoint, tuned on it; the unit is the continuation seed.")
     sentences += _amendments(plan)
@@ -91,7 +92,7 @@ def search_name(plan: Plan) -> str:
     return "random search with a start point"
 
 
-def _search(trials: pd.DataFrame, plan: Plan) -> list[str]:
+def _search(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     tuned = [arm.name for arm in plan.arms if arm.is_tuned]
     if not tuned:
         return ["Exploratory: nothing was tuned, every arm ran at the values that its sweep file declares."]
@@ -105,6 +106,10 @@ def _search(trials: pd.DataFrame, plan: Plan) -> list[str]:
         sentences.append(f"Not searched, though others were, and so at a disadvantage: {', '.join(untuned)}.")
     ended = trials.loc[trials["state"] != "running", "arm"].value_counts()
     short = [f"{name} {ended.get(name, 0)}/{budget}" for name in tuned if ended.get(name, 0) != budget]
+    if plan.tune.pruning != "none":
+        tried = runs[runs["phase"] == Phase.TUNE]
+        share = f"{(tried['status'] == RunStatus.PRUNED).sum()} of {len(tried)} tuning runs"
+        sentences.append(f"Pruned by the {plan.tune.pruning} rule within their arm: {share}; they count in the budget.")
     return sentences + (
         [f"The searches have not ended with equal budgets: {', '.join(short)} trials."] if short else []
     )

@@ -24,6 +24,7 @@ class RunStatus(StrEnum):
 
     COMPLETED = "completed"  # trained, and every evaluation that its phase asks for exists
     DIVERGED = "diverged"  # left the finite numbers: an outcome
+    PRUNED = "pruned"  # ended early because earlier trials had been better: an outcome, of the tuning phase alone
     FAILED = "failed"  # its newest attempt failed for another reason
     INCOMPLETE = "incomplete"
 
@@ -111,7 +112,8 @@ def _status(outcome: Mapping[str, Any], *, is_evaluated: bool) -> RunStatus:
     if outcome["is_trained"] and is_evaluated:
         return RunStatus.COMPLETED
     if outcome["failure_kind"]:
-        return RunStatus.DIVERGED if outcome["failure_kind"] == "diverged" else RunStatus.FAILED
+        outcomes = {"diverged": RunStatus.DIVERGED, "pruned": RunStatus.PRUNED}
+        return outcomes.get(outcome["failure_kind"], RunStatus.FAILED)
     return RunStatus.INCOMPLETE
 
 

@@ -55,6 +55,10 @@ class SealedSplitError(StudyError):
     """Code of the tuning phase asked for the test split."""
 
 
+class PrunedError(StudyError):
+    """A trial was ended because others of its arm had been better at this point: an outcome, not a fault."""
+
+
 class DivergedError(StudyError):
     """Training left the finite numbers: an outcome of the run."""
 

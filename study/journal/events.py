@@ -3,10 +3,11 @@
     {"t": 1763800000.123, "event": "started", "attempt": 1, "process": {…}, "resumed_step": 0, "code": …, …}
     {"t": …, "event": "step", "step": 1, "metrics": {"train/loss": …, "train/criterion/entropy": …, …}}
     {"t": …, "event": "checkpoint", "step": 40}
+    {"t": …, "event": "interim", "epoch": 1, "objective": …}
     {"t": …, "event": "trained", "step": 80, "cpu_s": …}
     {"t": …, "event": "evaluated", "key": "linear_probe-test-1a2b3c4d", "cpu_s": …}
     {"t": …, "event": "finished"} | {"event": "stopped", "reason": …, "step": …}
-        | {"event": "failed", "kind": "diverged" | "data" | "memory" | "error", "message": …, "traceback": …}
+        | {"event": "failed", "kind": "diverged" | "pruned" | "data" | "memory" | "error", "message": …, "traceback": …}
 
 `t` is seconds since the epoch. A step counts optimiser steps from 1. Every event but `step` carries `cpu_s`, the CPU
 seconds this attempt has used so far. A killed writer leaves half a line behind; reading ignores it, and nobody appends

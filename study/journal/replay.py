@@ -45,6 +45,7 @@ class AttemptState:
         resumed_step: step this attempt started from.
         checkpoint_step: newest step with a checkpoint, or `resumed_step`.
         steps: (step, time, metrics) of every step event.
+        interim: epoch → objective on the validation split, where trials may be pruned.
         is_trained: the attempt's training is complete.
     """
 
@@ -59,6 +60,7 @@ class AttemptState:
     resumed_step: int = 0
     checkpoint_step: int = 0
     steps: tuple[tuple[int, float, Mapping[str, float]], ...] = ()
+    interim: Mapping[int, float] = field(default_factory=dict)
     is_trained: bool = False
     cpu_s: float = 0.0
 
@@ -137,6 +139,7 @@ def fold_attempt(
         resumed_step=resumed,
         checkpoint_step=max([resumed, *checkpoints]),
         steps=tuple((int(e["step"]), float(e["t"]), e["metrics"]) for e in events if e["event"] == "step"),
+        interim={int(e["epoch"]): float(e["objective"]) for e in events if e["event"] == "interim"},
         is_trained=any(e["event"] == "trained" for e in events),
         cpu_s=max((float(e["cpu_s"]) for e in events if "cpu_s" in e), default=0.0),
     )

@@ -137,6 +137,7 @@ def write_verdict(attempt: AttemptPaths, ending: Ending) -> None:
 def submit(
     home: HomePaths, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest],
     executor: Executor, *, study: str, data_folder: Path, checkpoint_every_s: float,
+    pruning: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Start the next attempt at a run.
 
@@ -167,6 +168,7 @@ def submit(
             "data_folder": str(data_folder),
             "checkpoint_every_s": checkpoint_every_s,
             "evaluations": [_through_json(_request(e)) for e in evaluations],
+            "pruning": None if pruning is None else _through_json(pruning),
         },
         "job": None,
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 from study.orchestration.canary import Canaries
+from study.orchestration.pruning import pruning_request
 from study.orchestration.snapshot import RunStatus, RunView
 from study.plan.expand import base_spec, confirm_specs, inherited, required_evaluations, tune_specs
 from study.plan.model import Arm, EvaluationRequest, Phase, Plan, RunSpec
@@ -19,6 +21,7 @@ class Submit:
 
     spec: RunSpec
     evaluations: tuple[EvaluationRequest, ...]
+    pruning: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,9 @@ def _runs_of_trials(plan: Plan, now: Situation, tuned: Sequence[Arm]) -> Iterato
             if trial.state is TrialState.RUNNING:
                 specs = [s for s in tune_specs(plan, arm, trial.params) if s.run_id not in seen]
                 seen |= {s.run_id for s in specs}
-                yield from _ready(plan, now, specs, Phase.TUNE)
+                for submit in _ready(plan, now, specs, Phase.TUNE):
+                    pruning = pruning_request(plan, submit.spec, now.trials[arm.name], now.runs)
+                    yield replace(submit, pruning=pruning)
 
 
 def _next_trial(plan: Plan, now: Situation, tuned: Sequence[Arm]) -> Iterator[Ask]:

@@ -160,7 +160,7 @@ class Orchestrator:
 
     def _act(self, action: Submit | Ask | Tell) -> None:
         match action:
-            case Submit(spec, evaluations):
+            case Submit(spec, evaluations, pruning):
                 phase = Phase(spec.labels["phase"])
                 run = self._paths(spec, phase)
                 if phase is not Phase.PREPARE and self._trained and self._trained.take_over(run, spec, evaluations):
@@ -168,7 +168,7 @@ class Orchestrator:
                 actions.submit(
                     self._home, run, spec, evaluations, self._executor,
                     study=self._plan.study, data_folder=self._settings.data_folder,
-                    checkpoint_every_s=self._settings.checkpoint_every_s,
+                    checkpoint_every_s=self._settings.checkpoint_every_s, pruning=pruning,
                 )  # fmt: skip
             case Ask(arm):
                 self._searches[arm].ask()

@@ -13,7 +13,7 @@ from study.journal.replay import AttemptState, AttemptStatus, RunState, replay_r
 from study.orchestration.policy import end_kind, reason_to_give_up
 from study.paths import RunPaths
 
-_INFEASIBLE = ("diverged", "memory")  # outcomes of the parameters, not faults of the machines
+_INFEASIBLE = ("diverged", "memory", "pruned")  # outcomes of the parameters, not faults of the machines
 
 
 class RunStatus(StrEnum):
@@ -22,7 +22,7 @@ class RunStatus(StrEnum):
     WAITING = "waiting"  # needs an attempt
     ACTIVE = "active"
     COMPLETED = "completed"
-    INFEASIBLE = "infeasible"  # diverged or out of memory: an outcome
+    INFEASIBLE = "infeasible"  # diverged, out of memory or pruned: an outcome
     FAILED = "failed"
 
 
@@ -36,6 +36,7 @@ class RunView:
         num_attempts: attempts so far.
         num_losses: attempts that ended without a last word since this orchestrator started.
         evaluations: key → contents of the evaluation's file.
+        interim: epoch → objective before the end, where trials may be pruned.
         failure: kind and message of the last failure.
         trouble: what went wrong with attempts since this orchestrator started, and was or is tried again.
         train_cpu_s: CPU seconds of the training.
@@ -48,6 +49,7 @@ class RunView:
     num_attempts: int = 0
     num_losses: int = 0
     evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    interim: Mapping[int, float] = field(default_factory=dict)
     failure: str | None = None
     trouble: tuple[str, ...] = ()
     train_cpu_s: float = 0.0
@@ -128,6 +130,7 @@ class Observer:
             num_attempts=len(state.attempts),
             num_losses=sum(end_kind(attempt) is EndKind.LOST for attempt in recent),
             evaluations=state.evaluations,
+            interim={epoch: value for a in state.attempts for epoch, value in a.interim.items()},
             failure=message,
             trouble=tuple(f"attempt {a.number}: {a.verdict}" for a in recent if a.verdict and a.verdict.is_trouble),
             train_cpu_s=float(state.trained["cpu_s"]) if state.trained else 0.0,

@@ -116,7 +116,7 @@ def _tune(sweep: SweepIn) -> Tune:
     if given is None:
         return Tune(sweep.primary, 0, (), (), "random")
     seeds = (tuple(given.base_seeds), tuple(given.continuation_seeds))
-    return Tune(given.objective, given.trials_per_arm, *seeds, given.sampler)
+    return Tune(given.objective, given.trials_per_arm, *seeds, given.sampler, given.pruning)
 
 
 def _evaluations(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> list[Component]:

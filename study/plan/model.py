@@ -101,6 +101,7 @@ class Tune:
     base_seeds: tuple[int, ...]
     continuation_seeds: tuple[int, ...]
     sampler: str
+    pruning: str = "none"
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,7 @@ class TuneIn(_Strict):
     base_seeds: Seeds
     continuation_seeds: Seeds = [1]
     sampler: Literal["tpe", "random"] = "tpe"
+    pruning: Literal["none", "median"] = "none"
     shared: dict[str, RangeIn] = {}
 
 

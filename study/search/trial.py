@@ -19,7 +19,7 @@ class TrialState(StrEnum):
 
     RUNNING = "running"
     COMPLETE = "complete"
-    INFEASIBLE = "infeasible"  # its training diverged: an outcome that counts in the budget
+    INFEASIBLE = "infeasible"  # its training diverged or was pruned: an outcome that counts in the budget
     FAILED = "failed"  # the machines failed it, not its parameters; the sampler learns nothing from it
 
 

@@ -151,7 +151,8 @@ class Trainer:
             self.step += 1
             pending.append((self.step, metrics))
             stop = must_stop()
-            if stop or self.is_done or len(pending) >= flush_every or time.monotonic() - flushed > _FLUSH_AFTER_S:
+            is_epoch_end = self.step % self.schedule.steps_per_epoch == 0
+            if stop or is_epoch_end or len(pending) >= flush_every or time.monotonic() - flushed > _FLUSH_AFTER_S:
                 yield _fetch(pending)
                 pending.clear()
                 flushed = time.monotonic()

@@ -11,7 +11,7 @@ import resource
 import traceback
 from pathlib import Path
 
-from study.errors import DataError, DivergedError, StudyError
+from study.errors import DataError, DivergedError, PrunedError, StudyError
 from study.journal.events import EventWriter
 from study.journal.files import create_once, read_json, read_json_or_none
 from study.journal.process import cpu_model, this_process
@@ -53,6 +53,7 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
     """Train and evaluate; return why it stopped before the end, or None."""
     from study.training.assemble import set_numerics
     from study.worker.evaluate import Evaluator
+    from study.worker.pruning import Pruner
     from study.worker.train import link_result, train
     from study.worker.workplace import Workplace, newest_checkpoint
 
@@ -82,7 +83,7 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
     )
     if trained:
         link_result(paths.run)  # the attempt that trained may have been killed before its last link
-    elif not train(work, checkpoint, events, watch):
+    elif not train(work, checkpoint, events, watch, Pruner.of(work, job["request"].get("pruning"), events)):
         return watch.reason
     evaluator = Evaluator(work)
     for request in job["request"]["evaluations"]:
@@ -97,6 +98,8 @@ def _kind(error: Exception) -> str:
     """The class of a failure, which decides what to do about it."""
     if isinstance(error, DivergedError):
         return "diverged"
+    if isinstance(error, PrunedError):
+        return "pruned"
     if isinstance(error, DataError):
         return "data"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

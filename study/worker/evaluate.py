@@ -45,14 +45,8 @@ class Evaluator:
         cpu = time.process_time()
         split = Split(request["split"])
         evaluation = build("evaluations", Component(**request["evaluation"]))
-        task = EvaluationTask(
-            train=self._represent(Split.TRAIN),
-            held_out=self._represent(split),
-            num_classes=work.dataset.num_classes,
-            dataset=work.spec.training["dataset"]["name"],
-            label_seed=_label_seed(work.spec.training),
-            projections=self._project(split) if evaluation.reads_projections else None,
-        )
+        projections = self._project(split) if evaluation.reads_projections else None
+        task = task_of(work, self._represent(Split.TRAIN), self._represent(split), projections)
         metrics = dict(evaluation(task))
         details = dict(evaluation.details(task))
         path.parent.mkdir(exist_ok=True)
@@ -92,6 +86,14 @@ class Evaluator:
                 f"{self._work.spec.run_id} of phase {self._work.spec.labels['phase']} asked for the test split; "
                 "only confirming runs may read it"
             )
+
+
+def task_of(
+    work: Workplace, train: Representations, held_out: Representations, projections: NDArray[np.float32] | None = None
+) -> EvaluationTask:
+    """What an evaluation of this run may look at."""
+    name, label_seed = work.spec.training["dataset"]["name"], _label_seed(work.spec.training)
+    return EvaluationTask(train, held_out, work.dataset.num_classes, name, label_seed, projections)
 
 
 def _label_seed(training: Mapping[str, Any]) -> str:

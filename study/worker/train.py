@@ -19,14 +19,22 @@ from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer, check_finite
 from study.training.optimizers import carry_over
 from study.worker.preemption import StopWatch, stop_together
+from study.worker.pruning import Pruner
 from study.worker.workplace import Resumption, Workplace, trained_attempt, weights_sha256
 
 _FLUSH_EVERY = 10
 _HEARTBEAT_EVERY_S = 2.0
 
 
-def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, watch: StopWatch) -> bool:
-    """Train to the end and link the result into the run; False when stopped before."""
+def train(
+    work: Workplace, checkpoint: Resumption | None, events: EventWriter, watch: StopWatch, pruner: Pruner | None = None
+) -> bool:
+    """Train to the end and link the result into the run; False when stopped before.
+
+    Raises:
+        DivergedError: a number is not finite.
+        PrunedError: `pruner` says that others were better at this point.
+    """
     cpu, wall = time.process_time(), time.monotonic()
     training = work.spec.training
     is_continuation = training["initial"] is not None
@@ -45,6 +53,8 @@ def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, w
         for record in records:
             events.append("step", step=record.step, metrics=dict(record.metrics))
         check_finite(records)
+        if pruner is not None and not trainer.is_done and trainer.step % trainer.schedule.steps_per_epoch == 0:
+            pruner.judge(trainer.network, trainer.step // trainer.schedule.steps_per_epoch)
         now = time.monotonic()
         if now - last_heartbeat >= _HEARTBEAT_EVERY_S:
             _beat(work, trainer)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from study.journal.files import read_json
+from study.journal.replay import replay_run
 from study.plan.model import Plan
 from tests.fakes.command import Command, Sweep
 from tests.fakes.tiny_study import weights_of
@@ -61,3 +62,31 @@ def test_hours_that_run_out(sweep: MakeSweep) -> None:
     assert not study.study.finished.exists()
     study.options = ("--max-hours", "100")
     finish(study.start())
+
+
+def test_trials_that_fall_behind_are_pruned_and_the_others_are_as_without_pruning(
+    sweep: MakeSweep, tmp_path: Path
+) -> None:
+    options = ("continuation.epochs=2", "confirm.base_seeds=[1]", "tune.sampler=random")
+    pruned = sweep(*options, "tune.trials_per_arm=9", "tune.pruning=median")
+    finish(pruned.start())
+    ended = []
+    for run in pruned.study.existing_runs():
+        (attempt,) = replay_run(run).attempts
+        request = read_json(run.attempt(1).job)["request"]["pruning"]
+        assert (request is None) == (attempt.job["phase"] == "confirm")
+        if request is not None:
+            threshold = request["thresholds"].get("1")
+            assert list(attempt.interim) == [1]
+            is_behind = threshold is not None and attempt.interim[1] < threshold
+            assert is_behind == (attempt.failure is not None and attempt.failure["kind"] == "pruned")
+            ended.append(is_behind)
+    trials = [read_json(path) for path in pruned.study.trials("uniformity")]
+    assert [t["state"] for t in trials].count("infeasible") == sum(ended) and len(trials) == 9, "they count"
+    report = (pruned.study.report / "report.md").read_text()
+    assert f"{sum(ended)} of {len(ended)} tuning runs; they count in the budget" in report
+
+    plain = sweep(*options, "tune.trials_per_arm=1", home=tmp_path / "plain")
+    finish(plain.start())
+    first = [run for run in plain.study.existing_runs() if read_json(run.spec)["labels"]["phase"] == "tune"]
+    assert first and all(weights_of(run) == weights_of(pruned.study.run(run.root.name)) for run in first)

@@ -1,0 +1,54 @@
+"""Ending a trial early: at the end of each epoch its objective is compared with the median of trials before it.
+
+The thresholds were fixed when the attempt was submitted, so that what is pruned does not depend on who runs beside it.
+Looking at the network changes nothing of its training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from study.datasets.base import Split
+from study.errors import PrunedError
+from study.journal.events import EventWriter
+from study.methods.base import MethodNetwork
+from study.plan.components import build
+from study.plan.model import Component
+from study.training.representations import represent
+from study.worker.evaluate import task_of
+from study.worker.workplace import Workplace
+
+
+class Pruner:
+    """Judges one trial's run between its epochs, on the validation split alone."""
+
+    def __init__(self, work: Workplace, request: Mapping[str, Any], events: EventWriter) -> None:
+        self._work, self._events = work, events
+        self._evaluation = build("evaluations", Component(**request["evaluation"]))
+        self._metric = str(request["metric"])
+        self._thresholds = {int(epoch): float(value) for epoch, value in request["thresholds"].items()}
+
+    @classmethod
+    def of(cls, work: Workplace, request: Mapping[str, Any] | None, events: EventWriter) -> Pruner | None:
+        """The pruner that a job asks for, if it does."""
+        return None if request is None else cls(work, request, events)
+
+    def judge(self, network: MethodNetwork, epoch: int) -> None:
+        """Write down the objective after `epoch` epochs.
+
+        Raises:
+            PrunedError: it is below the threshold.
+        """
+        work = self._work
+        train, held_out = (
+            represent(network.backbone, work.dataset.labelled(work.folder, split), work.device)
+            for split in (Split.TRAIN, Split.VALIDATION)
+        )
+        value = float(self._evaluation(task_of(work, train, held_out))[self._metric])
+        self._events.append("interim", durable=True, epoch=epoch, objective=value)
+        threshold = self._thresholds.get(epoch)
+        if threshold is not None and value < threshold:
+            raise PrunedError(
+                f"after {epoch} epochs the objective was {value:.4g}, below {threshold:.4g}, the median of earlier trials"
+            )
