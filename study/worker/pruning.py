@@ -50,5 +50,5 @@ class Pruner:
         threshold = self._thresholds.get(epoch)
         if threshold is not None and value < threshold:
             raise PrunedError(
-                f"after {epoch} epochs the objective was {value:.4g}, below {threshold:.4g}, the median of earlier trials"
+                f"after {epoch} epochs the objective is {value:.4g}, below {threshold:.4g}, the median of trials before"
             )
