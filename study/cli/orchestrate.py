@@ -24,6 +24,7 @@ from study.orchestration.code import snapshot_code
 from study.orchestration.data import locate_data
 from study.orchestration.decide import known_specs
 from study.orchestration.forecast import forecast
+from study.orchestration.imports import with_known_hash
 from study.orchestration.lease import Lease, describe
 from study.orchestration.orchestrator import Orchestrator, Settings
 from study.orchestration.progress import Progress
@@ -80,6 +81,7 @@ def _orchestrate(
     study = home.study(plan.study)
     if lease.replaced:
         console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
+    plan = with_known_hash(plan, home, console.print)
     _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
     settings = Settings(
         locate_data(plan, home), site.checkpoint_every_s, reuse=not args.fresh, max_hours=args.max_hours

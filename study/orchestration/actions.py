@@ -52,6 +52,8 @@ def check_plan(study: StudyPaths, plan: Plan) -> None:
     before = Plan.from_json(stored)
     old, new = _through_json(before.as_json()), _through_json(plan.as_json())
     kept = {**new, "evaluations": [e for e in new["evaluations"] if e in old["evaluations"]]}
+    if before.imported is not None and new["imported"] is not None:
+        kept["imported"] = {**new["imported"], "checkpoint": before.imported.checkpoint}  # the file may move
     if is_amendment(before, plan):
         kept["confirm"] = old["confirm"]
     if old != kept:

@@ -76,9 +76,11 @@ def forecast(plan: Plan) -> Forecast:
     num_images = int(plan.dataset.params.get("num_ssl_images", 0))
     step = _seconds_per_step(spec.training)
     base = base_spec(plan, plan.confirm.base_seeds[0]).training
-    base_step = step * base["batch_size"] / plan.continuation.batch_size
     training = plan.continuation.epochs * (num_images // plan.continuation.batch_size) * step
-    seconds = {Phase.PREPARE: base["epochs"] * (num_images // base["batch_size"]) * base_step}
+    seconds = {Phase.PREPARE: 0.0}
+    if base["epochs"]:
+        base_step = step * base["batch_size"] / plan.continuation.batch_size
+        seconds[Phase.PREPARE] = base["epochs"] * (num_images // base["batch_size"]) * base_step
     for phase in (Phase.TUNE, Phase.CONFIRM):
         seconds[phase] = training + _EVALUATION_STEPS * step * len(required_evaluations(plan, phase))
     return Forecast(count_runs(plan), seconds)

@@ -17,6 +17,7 @@ from study.training.assemble import build_network, build_trainer
 from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer, check_finite
 from study.training.optimizers import carry_over
+from study.worker.imported import import_base
 from study.worker.preemption import StopWatch, stop_together
 from study.worker.workplace import Resumption, Workplace, trained_attempt, weights_sha256
 
@@ -25,12 +26,16 @@ _HEARTBEAT_EVERY_S = 2.0
 
 
 def train(work: Workplace, checkpoint: Resumption | None, events: EventWriter, watch: StopWatch) -> bool:
-    """Train to the end and link the result into the run; False when stopped before."""
+    """Train to the end, or import, and link the result into the run; False when stopped before."""
     cpu, wall = time.process_time(), time.monotonic()
     training = work.spec.training
     is_continuation = training["initial"] is not None
     network = work.trained_network(work.base) if is_continuation else build_network(training)
     paired = {"base_weights": weights_sha256(work.base)} if is_continuation else {}
+    if "imported" in training:
+        events.append("imported", durable=True, **import_base(work, network))
+        _hand_over(work, network, 0, events, cpu, wall)
+        return True
     if training["epochs"] == 0:
         events.append("paired", hashes=paired)
         _hand_over(work, network, 0, events, cpu, wall)

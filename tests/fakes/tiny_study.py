@@ -49,7 +49,9 @@ def tiny_plan(*overrides: str) -> Plan:
 
 def data_folder() -> Path:
     """The folder with the real images."""
-    roots = [Path(root).absolute() for root in (os.environ.get("STUDY_DATA"), "studies/data", "/usr/share/datasets") if root]
+    roots = [
+        Path(root).absolute() for root in (os.environ.get("STUDY_DATA"), "studies/data", "/usr/share/datasets") if root
+    ]
     try:
         folder: Path = build("datasets", tiny_plan().dataset).locate(roots)
     except DataError as error:
