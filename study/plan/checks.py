@@ -118,7 +118,7 @@ def check_sizes(
     num_images = dataset.params.get("num_ssl_images") if dataset else None
     if dataset is None or num_images is None:
         return
-    num_classes = registry.component("datasets", dataset.name).num_classes
+    num_classes = build("datasets", dataset).num_classes
     for evaluation in evaluations:
         try:
             build("evaluations", evaluation).check_pool(num_images, num_classes)
@@ -139,7 +139,7 @@ def check_views(
     """Local views need a method that uses them and a backbone that takes their size."""
     if augmentation is None or build("augmentations", augmentation).num_views <= 2:
         return
-    full_size = registry.component("datasets", dataset.name).image_size if dataset else None
+    full_size = build("datasets", dataset).image_size if dataset else None
     local_size = augmentation.params.get("local_size")
     if full_size is not None and local_size is not None and local_size >= full_size:
         message = f"must be below the images' {full_size} pixels, but got {local_size}"

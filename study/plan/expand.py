@@ -37,6 +37,7 @@ def _import_spec(plan: Plan, imported: Imported, base_seed: int) -> RunSpec:
     training = {
         "stage": "import",
         **_substrate(plan),
+        "pixels": "imagenet",
         "initial": None,
         "imported": imported.as_identity(),
         "criterion": NO_CRITERION,
@@ -57,6 +58,8 @@ def run_spec(
     An arm that is not continued has neither criterion nor optimiser; see `Plan.continuation_seeds` for its seeds.
     """
     common = {**_substrate(plan), "initial": {"base": base_spec(plan, base_seed).identity}}
+    if plan.imported is not None:
+        common["pixels"] = "imagenet"  # what published networks expect
     if plan.unit == "continuation":
         common["labels_vary"] = True  # with the continuation seed
     if arm.continued:

@@ -34,7 +34,7 @@ arms:
 reference: continued
 unit: continuation
 contrasts: [[uniformity, continued]]
-evaluations: {knn: {}}
+evaluations: {knn: {num_neighbours: 5}}
 primary: knn/top1
 tune: none
 confirm: {base_seeds: [1], continuation_seeds: [1, 2]}
@@ -53,11 +53,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(folder: Path, home: Path, *arguments: str) -> Command:
+def start(folder: Path, store: str, home: Path, *arguments: str) -> Command:
     """The command in the folder of the checkpoint, to its end."""
     environment = {
         "PYTHONPATH": str(_ROOT), "STUDY_DATA": str(folder / "data"), "STUDY_CACHE": str(folder / "cache"),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": store,
     }  # fmt: skip
     log = folder / f"{len(list(folder.glob('*.txt')))}.txt"
     script = _ROOT / "study" / "run_sweep.py"
@@ -66,10 +66,10 @@ def start(folder: Path, home: Path, *arguments: str) -> Command:
     return command
 
 
-def test_a_checkpoint_is_imported_once_and_continued_with_several_seeds(folder: Path) -> None:
+def test_a_checkpoint_is_imported_once_and_continued_with_several_seeds(folder: Path, store: str) -> None:
     home = folder / "home"
-    first = start(folder, home)
-    assert "finished" not in first.output and read_json(HomePaths(home).study("imported").finished), first.output
+    first = start(folder, store, home)
+    assert first.wait() == 0, first.output
     sha256 = hashlib.sha256((folder / "swav.pth.tar").read_bytes()).hexdigest()
     assert f"sha256: {sha256}" in first.output
 
@@ -91,19 +91,19 @@ def test_a_checkpoint_is_imported_once_and_continued_with_several_seeds(folder: 
     # The hash in the file and another place are the same study; nothing is done again, not even without the file.
     before = {path: path.stat().st_mtime_ns for path in home.rglob("trained.json")}
     (folder / "swav.pth.tar").rename(folder / "moved.pth.tar")
-    again = start(folder, home, f"base.sha256={sha256}", "base.checkpoint=gone.pth.tar")
+    again = start(folder, store, home, f"base.sha256={sha256}", "base.checkpoint=gone.pth.tar")
     (folder / "moved.pth.tar").rename(folder / "swav.pth.tar")
     assert again.wait() == 0, again.output
     assert {path: path.stat().st_mtime_ns for path in home.rglob("trained.json")} == before
 
 
-def test_what_does_not_fit_is_said_before_anything_is_trained(folder: Path) -> None:
+def test_what_does_not_fit_is_said_before_anything_is_trained(folder: Path, store: str) -> None:
     home = folder / "other-home"
-    wrong = start(folder, home, f"base.sha256={'0' * 64}")
+    wrong = start(folder, store, home, f"base.sha256={'a' * 64}")
     assert wrong.wait() == 2 and "the file is damaged or another one" in wrong.output, wrong.output
     assert "Traceback" not in wrong.output
 
-    narrow = start(folder, home, "study=narrow", "base.method.projection_dim=64")
+    narrow = start(folder, store, home, "study=narrow", "base.method.projection_dim=64")
     assert narrow.wait() == 3, narrow.output
     advice = "projection_dim 16, not 64; write  method: {name: swav, hidden_dim: 24, projection_dim: 16"
     assert advice in narrow.output and "Traceback" not in narrow.output
