@@ -86,20 +86,24 @@ class Photographs(Augmentation):
         """Two full-size views and the local ones."""
         return NUM_FULL_VIEWS + self.num_local_views
 
-    def __call__(self, images: Tensor, generator: torch.Generator, view: int = 0) -> Tensor:
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, view: int = 0, part: tuple[int, int] | None = None
+    ) -> Tensor:
         """Draw one view of each image.
 
         Args:
             images: uint8, shape (batch, 3, height, width), on any device.
             generator: on the CPU; it advances by the batch's size alone.
             view: which one; those from 2 on are local.
+            part: see the base class.
 
         Returns:
             float32, in [-1, 1], on the same device; of the same shape, or local_size × local_size.
         """
         is_local = view >= NUM_FULL_VIEWS
         size = (self.local_size, self.local_size) if is_local else tuple(images.shape[-2:])
-        uniform = torch.rand(14, len(images), generator=generator)
+        start, total = part or (0, len(images))
+        uniform = torch.rand(14, total, generator=generator)[:, start : start + len(images)]
         x = self._crop(images.float() / 255, uniform[:5], self.local_area if is_local else self.crop_area, size)
         x = self._jitter(x, uniform[5:10])
         is_grey = (uniform[10] < self.grey_probability).to(x.device)
@@ -147,7 +151,7 @@ class Photographs(Augmentation):
             (kernels[:, None, :, None], (0, 0, radius, radius)),
         ):
             rows = functional.conv2d(functional.pad(rows, padding, mode="reflect"), kernel, groups=rows.shape[1])
-        return x.index_copy(0, chosen, rows[0].unflatten(0, (len(chosen), x.shape[1])))
+        return x.index_copy(0, chosen, rows.reshape(len(chosen), *x.shape[1:]))
 
 
 def _grey(x: Tensor) -> Tensor:

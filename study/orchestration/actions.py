@@ -129,6 +129,7 @@ def write_verdict(attempt: AttemptPaths, ending: Ending) -> None:
 def submit(
     home: HomePaths, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest],
     executor: Executor, *, study: str, data_folder: Path, checkpoint_every_s: float,
+    num_processes: int = 1,
 ) -> None:  # fmt: skip
     """Start the next attempt at a run.
 
@@ -158,6 +159,7 @@ def submit(
             "home": str(home.root),
             "data_folder": str(data_folder),
             "checkpoint_every_s": checkpoint_every_s,
+            "num_processes": num_processes,
             "evaluations": [_through_json(_request(e)) for e in evaluations],
         },
         "job": None,

@@ -128,4 +128,4 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
         times.append(time.perf_counter() - start)
         if sum(times) > _PROBE_S:
             break
-    return min(times) * batch_size / probed  # the first step pays for allocations, others for busy neighbours
+    return min(times) * float(batch_size / probed)  # the first step pays for allocations, others for busy neighbours
