@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from study.errors import UserError
 from study.execution.local import LocalExecutor
 from study.journal.files import read_json
 from study.paths import AttemptPaths, HomePaths
 from study.plan.model import RunSpec
+from study.training.assemble import build_network
 from study.training.team import Team
 from tests.fakes.tiny_study import events_of, is_running, pretraining, submit, wait_for, wait_for_end, wait_for_event
 
-_SGD = {
-    "base.optimizer": "{name: sgd, lr: 0.05, warmup_epochs: 0}"
-}  # Adam would blow up the rounding of tiny gradients
+# Adam would blow up the rounding of tiny gradients; at ten times this rate a change of 1e-6 grows tenfold in every
+# step, in one process, too.
+_SGD = {"base.optimizer": "{name: sgd, lr: 0.005, warmup_epochs: 0}"}
 
 
 @pytest.fixture
@@ -40,18 +42,22 @@ def run(
     return attempt
 
 
+def flat(weights: Mapping[str, Tensor]) -> Tensor:
+    """All floating-point weights and statistics in one vector."""
+    return torch.cat(
+        [weights[name].flatten().double() for name in sorted(weights) if weights[name].is_floating_point()]
+    )
+
+
 def test_two_processes_give_the_weights_of_one(tmp_path: Path, executor: LocalExecutor) -> None:
-    spec = pretraining(2, **_SGD)
+    spec = pretraining(1, **_SGD)
     one, two = (run(tmp_path / str(n), spec, executor, n) for n in (1, 2))
-    expected, found = load_file(one.weights), load_file(two.weights)
-    start = torch.cat([tensor.flatten().double() for tensor in expected.values()])
-    moved = torch.cat([tensor.flatten().double() for tensor in found.values()])
-    assert float((moved - start).norm() / start.norm()) < 1e-5
-    for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+    before = flat(build_network(spec.training).state_dict())
+    expected, found = flat(load_file(one.weights)), flat(load_file(two.weights))
+    assert float((found - expected).norm() / (expected - before).norm()) < 1e-3
     losses = [[e["metrics"]["train/loss"] for e in events_of(attempt, "step")] for attempt in (one, two)]
-    assert len(losses[0]) == len(losses[1]) == 20
-    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=1e-4, atol=1e-4)
+    assert len(losses[0]) == len(losses[1]) == 10
+    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=0, atol=1e-5)
     pairs = [events_of(attempt, "paired")[0]["hashes"] for attempt in (one, two)]
     assert pairs[0] == pairs[1]
 
