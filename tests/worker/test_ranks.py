@@ -57,7 +57,7 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, executor: LocalEx
     assert float((found - expected).norm() / (expected - before).norm()) < 1e-3
     losses = [[e["metrics"]["train/loss"] for e in events_of(attempt, "step")] for attempt in (one, two)]
     assert len(losses[0]) == len(losses[1]) == 10
-    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=0, atol=1e-4)
     pairs = [events_of(attempt, "paired")[0]["hashes"] for attempt in (one, two)]
     assert pairs[0] == pairs[1]
 
