@@ -20,9 +20,12 @@ class Augmentation(ABC):
     num_views: int = NUM_FULL_VIEWS
 
     @abstractmethod
-    def __call__(self, images: Tensor, generator: torch.Generator, view: int = 0) -> Tensor:
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, view: int = 0, part: tuple[int, int] | None = None
+    ) -> Tensor:
         """Map uint8 images (batch, channels, height, width) to a float32 view, normalised.
 
         Views 0 and 1 have the shape of the images, later ones are smaller. All random numbers come from `generator`
-        (on the CPU, so that every device sees the same augmentation).
+        (on the CPU, so that every device sees the same augmentation). With `part` (first row, size of the batch) the
+        images are the rows from the first on of a batch of that size, and see what they would see in it.
         """

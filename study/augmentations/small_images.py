@@ -77,21 +77,26 @@ class SmallImages(Augmentation):
         """Two full-size views and the local ones."""
         return NUM_FULL_VIEWS + self.num_local_views
 
-    def __call__(self, images: Tensor, generator: torch.Generator, view: int = 0) -> Tensor:
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, view: int = 0, part: tuple[int, int] | None = None
+    ) -> Tensor:
         """Draw one view of each image.
 
         Args:
             images: uint8, shape (batch, channels, height, width), on any device.
             generator: on the CPU, so that all devices see the same numbers; it advances by the shape alone.
             view: which one; those from 2 on are local.
+            part: see the base class.
 
         Returns:
             float32, in [-1, 1], on the same device; of the same shape, or local_size × local_size.
         """
         is_local = view >= NUM_FULL_VIEWS
         size = (self.local_size, self.local_size) if is_local else tuple(images.shape[-2:])
-        uniform = torch.rand(15, len(images), generator=generator)
-        noise = torch.randn(*images.shape[:2], *size, generator=generator).to(images.device)
+        start, total = part or (0, len(images))
+        rows = slice(start, start + len(images))
+        uniform = torch.rand(15, total, generator=generator)[:, rows]
+        noise = torch.randn(total, images.shape[1], *size, generator=generator)[rows].to(images.device)
         x = images.float() / 255
         x = self._crop_and_flip(x, uniform[0:5], self.local_area if is_local else self.crop_area, size)
         x = self._jitter(x, uniform[5:8])

@@ -5,14 +5,15 @@ from __future__ import annotations
 from study.errors import StudyError
 from study.orchestration.actions import check_plan
 from study.orchestration.board import duration
+from study.orchestration.cost import describe_cost, speed_source
 from study.orchestration.forecast import count_runs, forecast
-from study.orchestration.preflight import disk_bytes, warnings
+from study.orchestration.preflight import warnings
 from study.orchestration.status import study_status
 from study.paths import HomePaths
 from study.plan.model import Arm, Phase, Plan
 
 
-def describe(plan: Plan, home: HomePaths) -> str:
+def describe(plan: Plan, home: HomePaths, images_per_second: float | None = None) -> str:
     """Arms (generated ones too), runs per phase, what is done already, and the expected time.
 
     Raises:
@@ -20,7 +21,7 @@ def describe(plan: Plan, home: HomePaths) -> str:
     """
     check_plan(home.study(plan.study), plan)
     counts = count_runs(plan)
-    expected = forecast(plan)
+    expected = forecast(plan, images_per_second)
     lines = [f"{plan.study}: {plan.question}", "", "Arms:"]
     width = max(len(arm.name) for arm in plan.arms)
     lines += [f"  {arm.name:{width}}  {_describe_arm(arm, plan)}" for arm in plan.arms]
@@ -30,12 +31,10 @@ def describe(plan: Plan, home: HomePaths) -> str:
         each = f"about {duration(expected.seconds[phase])} each"
         lines.append(f"  {phase:8} {counts[phase]:4d}, {done.get(phase, 0)} already done, {each}")
     left = sum((counts[p] - done.get(p, 0)) * expected.seconds[p] for p in Phase)
-    hours = {phase: (counts[phase] - done.get(phase, 0)) * expected.seconds[phase] / 3600 for phase in Phase}
     lines += [
         "",
-        f"Expected: {duration(left)} of one slot; divide by the runs at once (timed on this machine just now).",
-        "          " + ", ".join(f"{phase} {hours[phase]:.2g} slot-hours" for phase in Phase),
-        f"          {max(counts.values())} runs at once at most; about {disk_bytes(plan) / 1e6:.0f} MB of disk",
+        f"Expected: {duration(left)} of one slot; divide by the runs at once ({speed_source(images_per_second)}).",
+        *describe_cost(plan, expected),
     ]
     lines += ["", "Contrasts, one family, Holm on " + plan.primary + ":"]
     lines += [f"  {a} - {b}" for a, b in plan.contrasts]

@@ -24,6 +24,7 @@ from study.orchestration.code import snapshot_code
 from study.orchestration.data import locate_data
 from study.orchestration.decide import known_specs
 from study.orchestration.forecast import forecast
+from study.orchestration.imports import with_known_hash
 from study.orchestration.lease import Lease, describe
 from study.orchestration.orchestrator import Orchestrator, Settings
 from study.orchestration.preflight import warnings
@@ -34,6 +35,7 @@ from study.plan.model import Plan
 from study.plan.site import SLURM_SLOTS, Site
 from study.tracking.process import PublisherProcess
 from study.tracking.store import store_uri
+from study.training.team import Team
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,9 +83,16 @@ def _orchestrate(
     study = home.study(plan.study)
     if lease.replaced:
         console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
+    plan = with_known_hash(plan, home, console.print)
     _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
+    for recipe in (plan.pretraining, plan.continuation):
+        Team(size=site.processes_per_run).require_divides(recipe.batch_size)
     settings = Settings(
-        locate_data(plan, home), site.checkpoint_every_s, reuse=not args.fresh, max_hours=args.max_hours
+        locate_data(plan, home),
+        site.checkpoint_every_s,
+        reuse=not args.fresh,
+        max_hours=args.max_hours,
+        num_processes=site.processes_per_run,
     )
     executor = _executor(study, site, args.slots or site.slots)
     for warning in warnings(plan):
@@ -126,7 +135,7 @@ def _orchestrate(
 def _executor(study: StudyPaths, site: Site, slots: int | None) -> Executor:
     """Where runs execute."""
     if site.slurm is None:
-        return LocalExecutor(slots) if site.executor == "local" else InlineExecutor()
+        return LocalExecutor(slots, site.processes_per_run) if site.executor == "local" else InlineExecutor()
     from study.execution.slurm.select import slurm_executor
 
     return slurm_executor(study, site.slurm, slots or SLURM_SLOTS, snapshot_code(study))

@@ -32,6 +32,12 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--site", metavar="FILE", help="where to run (default: $STUDY_SITE, slurm/site.yaml, here)")
     parser.add_argument("--slots", metavar="N", type=_positive, help="runs at once (default: one per GPU, or core)")
     parser.add_argument("--dry-run", action="store_true", help="show arms, runs and expected time; do nothing")
+    parser.add_argument(
+        "--images-per-second",
+        metavar="N",
+        type=_rate,
+        help="with --dry-run: speed of training, instead of timing it here",
+    )
     parser.add_argument("--fresh", action="store_true", help="train anew what another study of the home has trained")
     parser.add_argument("--max-hours", metavar="H", type=_hours, help="stop, saved, after so many hours of all slots")
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
@@ -65,7 +71,7 @@ def _run(args: argparse.Namespace) -> int:
         from study.cli.dry_run import describe
 
         with _doing(console, "Timing a few training steps"):
-            descriptions = [describe(plan, home) for plan in plans]
+            descriptions = [describe(plan, home, args.images_per_second) for plan in plans]
         print("\n\n".join(descriptions))
         return FINISHED
     if site_file is not None and site.slurm is not None:
@@ -153,6 +159,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, but got {text!r}")
     return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of images above 0, but got {text!r}")
+    return rate
 
 
 def _hours(text: str) -> float:

@@ -35,14 +35,17 @@ class LocalExecutor(Executor):
 
     name = "local"
 
-    def __init__(self, slots: int | None = None) -> None:
+    def __init__(self, slots: int | None = None, processes_per_run: int = 1) -> None:
         """Start the server in the background.
 
         Args:
-            slots: attempts at once; default: one per NVIDIA GPU, else one per core this process may use.
+            slots: attempts at once; default: one per NVIDIA GPU, else one per core this process may use, divided by
+                the processes of an attempt.
+            processes_per_run: processes, and GPUs where there are any, of one attempt.
         """
-        self._gpus = visible_gpus()
-        self.slots = slots or len(self._gpus) or num_cores()
+        gpus, size = visible_gpus(), processes_per_run
+        self._gpus = [",".join(gpus[i : i + size]) for i in range(0, len(gpus) - size + 1, size)]
+        self.slots = slots or len(self._gpus) or max(1, num_cores() // size)
         self._processes: dict[tuple[str, int], tuple[multiprocessing.process.BaseProcess, str | None]] = {}
         os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")

@@ -62,6 +62,8 @@ def check_plan(study: StudyPaths, plan: Plan) -> None:
         "amendments": old["amendments"],
         "evaluations": [e for e in new["evaluations"] if e in old["evaluations"]],
     }
+    if before.imported is not None and new["imported"] is not None:
+        kept["imported"] = {**new["imported"], "checkpoint": before.imported.checkpoint}  # the file may move
     if is_amendment(before, plan):
         kept["confirm"] = old["confirm"]
     if old != kept:
@@ -137,7 +139,7 @@ def write_verdict(attempt: AttemptPaths, ending: Ending) -> None:
 def submit(
     home: HomePaths, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest],
     executor: Executor, *, study: str, data_folder: Path, checkpoint_every_s: float,
-    pruning: Mapping[str, Any] | None = None,
+    pruning: Mapping[str, Any] | None = None, num_processes: int = 1,
 ) -> None:  # fmt: skip
     """Start the next attempt at a run.
 
@@ -167,6 +169,7 @@ def submit(
             "home": str(home.root),
             "data_folder": str(data_folder),
             "checkpoint_every_s": checkpoint_every_s,
+            "num_processes": num_processes,
             "evaluations": [_through_json(_request(e)) for e in evaluations],
             "pruning": None if pruning is None else _through_json(pruning),
         },

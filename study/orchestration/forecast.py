@@ -13,7 +13,8 @@ from study.orchestration.snapshot import RunStatus
 from study.plan.expand import base_spec, required_evaluations, run_spec
 from study.plan.model import Phase, Plan
 
-_PROBE_STEPS = 3
+_PROBE_STEPS, _PROBE_S = 3, 10.0
+_PROBE_PIXELS, _LEAST_IMAGES = 1_000_000, 8  # fewer images than a batch has when they are large
 _EVALUATION_STEPS = 15  # an evaluation has been seen to cost about as much as this many training steps
 
 
@@ -69,18 +70,32 @@ def count_runs(plan: Plan) -> dict[Phase, int]:
     }
 
 
-def forecast(plan: Plan) -> Forecast:
-    """Time a few steps of a continuation on random images, on this machine."""
+def forecast(plan: Plan, images_per_second: float | None = None) -> Forecast:
+    """Expected times from the speed of training.
+
+    Args:
+        plan: the study.
+        images_per_second: of a continuation, all views of an image counted once; None: a few steps on random images
+            are timed on this machine.
+    """
     continued = next(arm for arm in plan.arms if arm.continued)
     spec = run_spec(plan, continued, continued.start, plan.confirm.base_seeds[0], 1, Phase.CONFIRM)
     num_images = int(plan.dataset.params.get("num_ssl_images", 0))
-    step = _seconds_per_step(spec.training)
+    if images_per_second is None:
+        step = _seconds_per_step(spec.training)
+    else:
+        step = plan.continuation.batch_size / images_per_second
     base = base_spec(plan, plan.confirm.base_seeds[0]).training
-    base_step = step * base["batch_size"] / plan.continuation.batch_size
     training = plan.continuation.epochs * (num_images // plan.continuation.batch_size) * step
-    seconds = {Phase.PREPARE: base["epochs"] * (num_images // base["batch_size"]) * base_step}
+    seconds = {Phase.PREPARE: 0.0}
+    if base["epochs"]:
+        base_step = step * base["batch_size"] / plan.continuation.batch_size
+        seconds[Phase.PREPARE] = base["epochs"] * (num_images // base["batch_size"]) * base_step
     for phase in (Phase.TUNE, Phase.CONFIRM):
-        seconds[phase] = training + _EVALUATION_STEPS * step * len(required_evaluations(plan, phase))
+        evaluation = _EVALUATION_STEPS * step * len(required_evaluations(plan, phase))
+        # Of large datasets, the pool's one pass forward counts; a step has three (Kaplan et al. 2020,
+        # https://arxiv.org/abs/2001.08361, §2.1), of at least two views.
+        seconds[phase] = training + max(evaluation, num_images / plan.continuation.batch_size * step / 6)
     return Forecast(count_runs(plan), seconds)
 
 
@@ -101,7 +116,9 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
     add_on = AddOn(component(training, "criteria", "criterion"))
     network = build_network(training).to(memory_format=torch.channels_last)
     network.micro_batch_size = training["numerics"]["micro_batch_size"]
-    shape = (training["batch_size"], dataset.num_channels, dataset.image_size, dataset.image_size)
+    batch_size = training["batch_size"]
+    probed = min(batch_size, max(_LEAST_IMAGES, _PROBE_PIXELS // dataset.image_size**2))
+    shape = (probed, dataset.num_channels, dataset.image_size, dataset.image_size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     times = []
     for step in range(_PROBE_STEPS + 1):
@@ -109,4 +126,6 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
         output = network(make_views(augmentation, images, ("forecast",), 0, step))
         backpropagate(output, add_on.pull(output))
         times.append(time.perf_counter() - start)
-    return min(times)  # the first step pays for allocations, others for busy neighbours
+        if sum(times) > _PROBE_S:
+            break
+    return min(times) * float(batch_size / probed)  # the first step pays for allocations, others for busy neighbours

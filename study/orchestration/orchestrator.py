@@ -36,6 +36,7 @@ class Settings:
     Attributes:
         data_folder: the dataset.
         checkpoint_every_s: seconds between two checkpoints.
+        num_processes: processes that train one run together.
         hang_patience_s: seconds without a step after which a run counts as hung, at least.
         reuse: whether equal runs of other studies are taken over instead of being repeated.
         max_hours: stop gracefully when the study's attempts have kept slots busy for so many hours in all.
@@ -46,6 +47,7 @@ class Settings:
     hang_patience_s: float = 600.0
     reuse: bool = True
     max_hours: float | None = None
+    num_processes: int = 1
 
 
 class Orchestrator:
@@ -168,7 +170,8 @@ class Orchestrator:
                 actions.submit(
                     self._home, run, spec, evaluations, self._executor,
                     study=self._plan.study, data_folder=self._settings.data_folder,
-                    checkpoint_every_s=self._settings.checkpoint_every_s, pruning=pruning,
+                    checkpoint_every_s=self._settings.checkpoint_every_s,
+                    num_processes=self._settings.num_processes, pruning=pruning,
                 )  # fmt: skip
             case Ask(arm):
                 self._searches[arm].ask()

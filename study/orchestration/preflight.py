@@ -1,14 +1,12 @@
-"""Before anything is spent: can the declared test say anything with so many units, and what will the study take?"""
+"""Before anything is spent: can the declared test say anything with so many units, and how many would it take?"""
 
 from __future__ import annotations
 
 import math
 
-from study.plan.model import Phase, Plan
+from study.plan.model import Plan
 
 ALPHA = 0.05
-_BYTES_PER_RUN_AND_STEP = 1_500  # of a journal, measured on the shipped studies
-_CHECKPOINT_COPIES = 4  # a base's weights, its optimiser's two moments and the checkpoint that holds them
 
 
 def num_units(plan: Plan) -> int:
@@ -50,23 +48,3 @@ def warnings(plan: Plan) -> list[str]:
         f" of this family could not (smallest p {smallest_p(n):.3g}{holm}). It needs {needed} seeds in {level}."
     )
     return [sentence]
-
-
-def disk_bytes(plan: Plan) -> int:
-    """About how many bytes the study will take: weights and journals of all runs, checkpoints of the bases."""
-    from study.orchestration.forecast import count_runs
-    from study.plan.expand import base_spec
-    from study.training.assemble import build_network
-
-    spec = base_spec(plan, plan.confirm.base_seeds[0])
-    network = build_network(spec.training)
-    weights: int = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    counts = count_runs(plan)
-    images = int(plan.dataset.params.get("num_ssl_images") or 0)
-    steps: dict[Phase, int] = {
-        Phase.PREPARE: plan.pretraining.epochs * images // plan.pretraining.batch_size,
-        Phase.TUNE: plan.continuation.epochs * images // plan.continuation.batch_size,
-    }
-    steps[Phase.CONFIRM] = steps[Phase.TUNE]
-    journals = sum(counts[phase] * steps[phase] * _BYTES_PER_RUN_AND_STEP for phase in Phase)
-    return sum(counts.values()) * weights + counts[Phase.PREPARE] * _CHECKPOINT_COPIES * weights + journals

@@ -27,7 +27,13 @@ from study.paths.workers import WorkerPaths
 
 __all__ = ["RESERVED_NAMES", "AttemptPaths", "HomePaths", "RunPaths", "StudyPaths", "WorkerPaths", "from_user"]
 
-RESERVED_NAMES = ("bases", "code", "data", "mlartifacts")  # folders of a home that no study may be called
+RESERVED_NAMES = (
+    "bases",
+    "checkpoints",
+    "code",
+    "data",
+    "mlartifacts",
+)  # folders of a home that no study may be called
 
 
 def from_user(text: str) -> Path:

@@ -133,6 +133,11 @@ class HomePaths:
         return self.root / "data"
 
     @property
+    def checkpoints(self) -> Path:
+        """Published checkpoints: downloads and conversions."""
+        return self.root / "checkpoints"
+
+    @property
     def bases(self) -> Path:
         """Base pre-trainings, shared by all studies."""
         return self.root / "bases"

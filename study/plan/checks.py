@@ -12,7 +12,7 @@ from study.paths import RESERVED_NAMES
 from study.plan.components import build
 from study.plan.model import Arm, Component
 from study.plan.salvage import has
-from study.plan.schema import UNREAD_SETTINGS, ConfirmIn, SweepIn, TuneIn
+from study.plan.schema import UNREAD_SETTINGS, BaseIn, ConfirmIn, ContinuationIn, SweepIn, TuneIn
 
 
 def check_study(sweep: SweepIn, problems: list[Problem]) -> None:
@@ -61,10 +61,8 @@ def _check_fresh(tune: TuneIn, confirm: ConfirmIn, unit: str, problems: list[Pro
 def check_recipes(sweep: SweepIn, dataset: Component | None, problems: list[Problem]) -> None:
     """Batches, epochs and optimisers that can be trained with."""
     num_images = dataset.params.get("num_ssl_images") if dataset else None
-    for path in ("base", "continuation"):
-        if not has(sweep, path):
-            continue
-        recipe = sweep.base if path == "base" else sweep.continuation
+    recipes = _recipes(sweep)
+    for path, recipe in recipes.items():
         optimizer = recipe.optimizer
         if num_images is not None and recipe.batch_size > num_images:
             message = f"{recipe.batch_size} is more than the {num_images} SSL images; an epoch would have no step"
@@ -77,12 +75,12 @@ def check_recipes(sweep: SweepIn, dataset: Component | None, problems: list[Prob
             problems.append(Problem(f"{path}.optimizer.warmup_epochs", message))
     if has(sweep, "numerics") and sweep.numerics.micro_batch_size is not None:
         size = sweep.numerics.micro_batch_size
-        for path in ("base", "continuation"):
-            if has(sweep, path) and getattr(sweep, path).batch_size % size:
-                message = f"{size} does not divide {path}.batch_size {getattr(sweep, path).batch_size}"
+        for path, recipe in recipes.items():
+            if recipe.batch_size % size:
+                message = f"{size} does not divide {path}.batch_size {recipe.batch_size}"
                 problems.append(Problem("numerics.micro_batch_size", message))
-    if has(sweep, "base", "continuation"):
-        first, then = sweep.base.optimizer, sweep.continuation.optimizer
+    if len(recipes) == 2:
+        first, then = recipes["base"].optimizer, sweep.continuation.optimizer
         for key in ("name", "exclude_bias_and_norm") if then.state == "keep" else ():
             before, after = getattr(first, key), getattr(then, key)
             if before != after:
@@ -91,6 +89,16 @@ def check_recipes(sweep: SweepIn, dataset: Component | None, problems: list[Prob
                     "or use the same for both"
                 )
                 problems.append(Problem("continuation.optimizer.state", message))
+
+
+def _recipes(sweep: SweepIn) -> dict[str, BaseIn | ContinuationIn]:
+    """What is trained, by its place in the file, as far as it could be read."""
+    found: dict[str, BaseIn | ContinuationIn] = {}
+    if has(sweep, "base") and isinstance(sweep.base, BaseIn):
+        found["base"] = sweep.base
+    if has(sweep, "continuation"):
+        found["continuation"] = sweep.continuation
+    return found
 
 
 def check_sizes(
@@ -110,7 +118,7 @@ def check_sizes(
     num_images = dataset.params.get("num_ssl_images") if dataset else None
     if dataset is None or num_images is None:
         return
-    num_classes = registry.component("datasets", dataset.name).num_classes
+    num_classes = build("datasets", dataset).num_classes
     for evaluation in evaluations:
         try:
             build("evaluations", evaluation).check_pool(num_images, num_classes)
@@ -131,7 +139,7 @@ def check_views(
     """Local views need a method that uses them and a backbone that takes their size."""
     if augmentation is None or build("augmentations", augmentation).num_views <= 2:
         return
-    full_size = registry.component("datasets", dataset.name).image_size if dataset else None
+    full_size = build("datasets", dataset).image_size if dataset else None
     local_size = augmentation.params.get("local_size")
     if full_size is not None and local_size is not None and local_size >= full_size:
         message = f"must be below the images' {full_size} pixels, but got {local_size}"

@@ -8,14 +8,16 @@ from dataclasses import asdict
 from typing import Any
 
 from study.plan.identity import evaluation_request, training_identity
-from study.plan.model import Arm, EvaluationRequest, Phase, Plan, Recipe, RunSpec
+from study.plan.model import Arm, EvaluationRequest, Imported, Phase, Plan, Recipe, RunSpec
 
 NO_CRITERION: Mapping[str, Any] = {"name": "none", "params": {}, "strength": None}
 TRAINED_SPLITS = {Phase.TUNE: "validation", Phase.CONFIRM: "test"}
 
 
 def base_spec(plan: Plan, base_seed: int) -> RunSpec:
-    """The pre-training of one base model; its run id is the hash alone, because studies share bases."""
+    """The pre-training or the import of one base model; its run id is the hash alone, because studies share bases."""
+    if plan.imported is not None:
+        return _import_spec(plan, plan.imported, base_seed)
     training = {
         "stage": "pretraining",
         **_substrate(plan),
@@ -30,6 +32,24 @@ def base_spec(plan: Plan, base_seed: int) -> RunSpec:
     return RunSpec(identity[:12], identity, training, {"phase": str(Phase.PREPARE), "base_seed": base_seed})
 
 
+def _import_spec(plan: Plan, imported: Imported, base_seed: int) -> RunSpec:
+    """Nothing is trained; where the file lies is a label."""
+    training = {
+        "stage": "import",
+        **_substrate(plan),
+        "pixels": "imagenet",
+        "initial": None,
+        "imported": imported.as_identity(),
+        "criterion": NO_CRITERION,
+        "epochs": 0,
+        "seeds": {"base": base_seed},
+        "numerics": dict(plan.numerics),
+    }
+    identity = training_identity(training)
+    labels = {"phase": str(Phase.PREPARE), "base_seed": base_seed, "checkpoint": imported.checkpoint}
+    return RunSpec(identity[:12], identity, training, labels)
+
+
 def run_spec(
     plan: Plan, arm: Arm, params: Mapping[str, float], base_seed: int, continuation_seed: int, phase: Phase
 ) -> RunSpec:
@@ -38,6 +58,8 @@ def run_spec(
     An arm that is not continued has neither criterion nor optimiser; see `Plan.continuation_seeds` for its seeds.
     """
     common = {**_substrate(plan), "initial": {"base": base_spec(plan, base_seed).identity}}
+    if plan.imported is not None:
+        common["pixels"] = "imagenet"  # what published networks expect
     if plan.unit == "continuation":
         common["labels_vary"] = True  # with the continuation seed
     if arm.continued:

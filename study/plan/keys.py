@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from study.plan.schema import ComponentIn, SweepIn
+from study.plan.schema import BaseIn, ComponentIn, ImportedBaseIn, SweepIn
 
 
 def kind_at(location: Sequence[Any]) -> Any:
@@ -32,7 +32,8 @@ def child(kind: Any, part: Any) -> Any:
 
 def known_keys(kind: Any) -> list[str]:
     """Keys of a model; empty for mappings, whose keys are free."""
-    return [field.alias or name for name, field in kind.model_fields.items()] if is_model(kind) else []
+    kinds = (BaseIn, ImportedBaseIn) if kind is BaseIn else (kind,) if is_model(kind) else ()
+    return list(dict.fromkeys(field.alias or name for k in kinds for name, field in k.model_fields.items()))
 
 
 def takes_any_key(kind: Any) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from study.errors import PlanError, Problem, did_you_mean
-from study.plan import arms, blocks, checks, components, overrides, salvage, yaml_text
+from study.plan import arms, blocks, checks, components, imports, overrides, salvage, yaml_text
 from study.plan.model import Arm, Component, Confirm, Plan, Recipe, Tune
-from study.plan.schema import UNREAD_SETTINGS, ComponentIn, SweepIn
+from study.plan.schema import UNREAD_SETTINGS, BaseIn, ComponentIn, ImportedBaseIn, SweepIn
 from study.plan.wording import is_about
 
 
@@ -68,6 +68,8 @@ def _resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) ->
     backbone = _component("backbones", sweep.base.backbone, "base.backbone", problems) if has_base else None
     augmentation = _component("augmentations", sweep.augmentation, "augmentation", problems)
     checks.check_views(dataset, method, backbone, augmentation, problems)
+    if has_base and isinstance(sweep.base, ImportedBaseIn):
+        imports.check_import(sweep, sweep.base, backbone, problems)
     evaluations = _evaluations(sweep, raw, problems)
     checks.check_study(sweep, problems)
     checks.check_seeds(sweep, problems)
@@ -93,7 +95,8 @@ def _plan(
         method=method,
         backbone=backbone,
         augmentation=augmentation,
-        pretraining=Recipe(sweep.base.epochs, sweep.base.batch_size, _optimizer(sweep.base.optimizer)),
+        pretraining=_pretraining(sweep.base),
+        imported=imports.imported(sweep.base, sweep) if isinstance(sweep.base, ImportedBaseIn) else None,
         continuation=Recipe(
             sweep.continuation.epochs, sweep.continuation.batch_size, _optimizer(sweep.continuation.optimizer)
         ),
@@ -109,6 +112,12 @@ def _plan(
         confirm=Confirm(tuple(sweep.confirm.base_seeds), tuple(sweep.confirm.continuation_seeds)),
         numerics=sweep.numerics.model_dump(),
     )  # fmt: skip
+
+
+def _pretraining(base: BaseIn | ImportedBaseIn) -> Recipe:
+    if isinstance(base, ImportedBaseIn):
+        return Recipe(0, 0, {})
+    return Recipe(base.epochs, base.batch_size, _optimizer(base.optimizer))
 
 
 def _tune(sweep: SweepIn) -> Tune:

@@ -54,6 +54,28 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """The published checkpoint that is the base model.
+
+    Attributes:
+        checkpoint: path or address; no part of any identity.
+        family: a file name of `study/pretrained/`.
+        sha256: hash of the file (hex); None until it is known, which it is before a study starts.
+        moments: what decides which of the optimiser's moments are kept, `name` and `exclude_bias_and_norm`; None: the
+            continuation resets them.
+    """
+
+    checkpoint: str
+    family: str
+    sha256: str | None
+    moments: Mapping[str, Any] | None = None
+
+    def as_identity(self) -> dict[str, Any]:
+        """What decides the weights."""
+        return {"family": self.family, "sha256": self.sha256, "moments": self.moments and dict(self.moments)}
+
+
+@dataclass(frozen=True)
 class Arm:
     """One alternative being compared.
 
@@ -135,6 +157,7 @@ class Plan:
         unit: what counts as independent: `base`, or `continuation`, whose statements are about one checkpoint.
         test: what the p-values of the contrasts come from: `paired_t`, or the exact `sign_flip`.
         amendments: what was added later; the sweep file says nothing of it.
+        imported: where the base models come from when they are not trained here; `pretraining` is then empty.
     """
 
     study: str
@@ -158,6 +181,7 @@ class Plan:
     test: str = "paired_t"
     amendments: tuple[Amendment, ...] = ()
     schema_version: int = SCHEMA_VERSION
+    imported: Imported | None = None
 
     def arm(self, name: str) -> Arm:
         """The arm called `name`; KeyError when there is none."""
@@ -205,10 +229,12 @@ def _typed(data: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a plan that are more than scalars, from plain dicts and lists."""
     components = {name: Component(**data[name]) for name in ("dataset", "method", "backbone", "augmentation")}
     recipes = {name: Recipe(**data[name]) for name in ("pretraining", "continuation")}
+    imported = data.get("imported")
     seeds = {name: tuple(data["tune"][name]) for name in ("base_seeds", "continuation_seeds")}
     return {
         **components,
         **recipes,
+        "imported": None if imported is None else Imported(**imported),
         "arms": tuple(_arm(arm) for arm in data["arms"]),
         "contrasts": tuple((a, b) for a, b in data["contrasts"]),
         "evaluations": tuple(Component(**e) for e in data["evaluations"]),

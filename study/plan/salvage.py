@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from study.errors import Problem, did_you_mean
 from study.plan.keys import kind_at, known_keys
-from study.plan.schema import CHOICES, SweepIn
+from study.plan.schema import CHOICES, IMPORTED, BaseIn, SweepIn
 from study.plan.wording import dotted, what_is_wrong
 
 _WHOLE = ("ablate", "contrasts")  # problems name positions in them, so no entry may go before another
@@ -58,6 +58,8 @@ def _problem(error: Mapping[str, Any]) -> Problem:
     """A pydantic error in the words of a sweep file."""
     location = _location(error)
     if error["type"] == "extra_forbidden":
+        if IMPORTED in error["loc"] and location[-1] in BaseIn.model_fields:
+            return Problem(dotted(location), "an imported base is not trained; leave it out, or leave checkpoint out")
         known = known_keys(kind_at(location[:-1]))
         return Problem(dotted(location), f"unknown key {location[-1]!r}.{did_you_mean(str(location[-1]), known)}")
     return Problem(dotted(location), what_is_wrong(error))

@@ -85,6 +85,30 @@ class BaseIn(_Strict):
     optimizer: PretrainingOptimizerIn = PretrainingOptimizerIn()
 
 
+class ImportedBaseIn(_Strict):
+    """Which published checkpoint is the base model."""
+
+    method: ComponentIn
+    backbone: ComponentIn
+    checkpoint: str
+    family: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
+_TRAINED = "<trained>"
+IMPORTED = "<imported>"
+
+
+def _kind_of_base(value: Any) -> str:
+    keys = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else ()
+    return IMPORTED if "checkpoint" in keys or "family" in keys else _TRAINED
+
+
+Base = Annotated[
+    Annotated[BaseIn, Tag(_TRAINED)] | Annotated[ImportedBaseIn, Tag(IMPORTED)], Discriminator(_kind_of_base)
+]
+
+
 class ContinuationIn(_Strict):
     """How they are continued."""
 
@@ -123,7 +147,7 @@ class AblateIn(_Strict):
 
 
 _ONE, _MANY = "<one>", "<many>"
-CHOICES = (_ONE, _MANY)  # stand in the locations of errors, though not in the file
+CHOICES = (_ONE, _MANY, _TRAINED, IMPORTED)  # stand in the locations of errors, though not in the file
 Ablations = Annotated[
     Annotated[AblateIn, Tag(_ONE)] | Annotated[list[AblateIn], Tag(_MANY)],
     Discriminator(lambda value: _MANY if isinstance(value, list) else _ONE),
@@ -174,7 +198,7 @@ class SweepIn(_Strict):
     question: str = ""
     dataset: ComponentIn
     augmentation: ComponentIn = ComponentIn(name="small_images")
-    base: BaseIn
+    base: Base
     continuation: ContinuationIn
     arms: Annotated[dict[Name, ArmIn], Field(min_length=1)]
     ablate: Ablations = []

@@ -99,6 +99,7 @@ class Site:
         executor: `local` (processes on this machine), `inline` (inside the orchestrator, one run at a time) or `slurm`.
         slots: runs at once; default: one per GPU, else one per core; with SLURM, `SLURM_SLOTS`.
         checkpoint_every_s: seconds between two checkpoints of a run.
+        processes_per_run: processes on one machine that train a run together, with a GPU each where there are any.
         home: folder where studies live, unless the command or $STUDY_HOME names another.
         slurm: how SLURM is used; None with other executors.
     """
@@ -106,6 +107,7 @@ class Site:
     executor: str = "local"
     slots: int | None = None
     checkpoint_every_s: float = 30.0
+    processes_per_run: int = 1
     home: str | None = None
     slurm: Slurm | None = None
 
@@ -114,6 +116,7 @@ _SITE: Mapping[str, values.Check] = {
     "executor": values.choice(("local", "inline", "slurm"), "executor"),
     "slots": values.whole_number(1),
     "checkpoint_every_s": values.amount("seconds"),
+    "processes_per_run": values.whole_number(1),
     "home": values.line,
 }
 _RESOURCES: Mapping[str, values.Check] = {

@@ -34,8 +34,6 @@ class GatheredBatchNorm(_BatchNorm):
 def synchronise(network: nn.Module, device: torch.device) -> nn.Module:
     """Let every batch normalisation of `network` see the rows of all processes; returns the network.
 
-    For trainings that are spread over processes, which the training loop does not start yet.
-
     CUDA gets torch's own module, everything else `GatheredBatchNorm`.
     """
     if device.type == "cuda":

@@ -10,6 +10,16 @@ def to_float(images: Tensor) -> Tensor:
     return normalise(images.float() / 255)
 
 
+def as_imagenet_pixels(x: Tensor) -> Tensor:
+    """Map inputs in [-1, 1] to those of networks that were trained with ImageNet's mean and standard deviation.
+
+    Source of the constants: https://docs.pytorch.org/vision/stable/models.html. SwAV's authors have 0.228 in place of
+    0.229, https://github.com/facebookresearch/swav, src/multicropdataset.py; that is not followed.
+    """
+    mean, std = x.new_tensor((0.485, 0.456, 0.406)), x.new_tensor((0.229, 0.224, 0.225))
+    return ((x + 1) / 2 - mean[:, None, None]) / std[:, None, None]
+
+
 def normalise(x: Tensor) -> Tensor:
     """Map intensities from [0, 1] to [-1, 1]."""
     return (x - 0.5) / 0.5

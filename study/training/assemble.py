@@ -9,11 +9,12 @@ from typing import Any
 import threadpoolctl
 import torch
 import torch.utils.deterministic
-from torch import Tensor
+from torch import Tensor, nn
 
 from study.methods.base import MethodNetwork
 from study.plan.components import build
 from study.plan.model import Component
+from study.tensors.images import as_imagenet_pixels
 from study.tensors.streams import stream_seed
 from study.training.add_on import AddOn
 from study.training.loop import Trainer
@@ -44,8 +45,14 @@ def build_network(training: Mapping[str, Any]) -> MethodNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed("initialisation", training["seeds"]["base"]))
         encoder = backbone.build(dataset.num_channels, dataset.image_size)
+        if training.get("pixels") == "imagenet":
+            encoder.register_forward_pre_hook(_to_imagenet_pixels)  # has no weights, so that names stay
         network: MethodNetwork = method.build(encoder, backbone.representation_dim)
     return network
+
+
+def _to_imagenet_pixels(_encoder: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (as_imagenet_pixels(inputs[0]), *inputs[1:])
 
 
 def build_trainer(training: Mapping[str, Any], network: MethodNetwork, images: Tensor, device: torch.device) -> Trainer:

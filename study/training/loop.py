@@ -22,8 +22,10 @@ from study.training.add_on import AddOn, Pull, norm_over_ranks
 from study.training.diagnostics import describe_projections
 from study.training.optimizers import build_optimizer, learning_rate
 from study.training.pairing import Keys, epoch_order, pairing_hashes, stream_keys, view_keys
+from study.training.team import Team
 
 _FLUSH_AFTER_S = 2.0
+_IMAGES_SHARE = 0.25  # of a GPU's memory
 _MINIMISED = ("train/criterion", "train/base_loss", "train/loss")
 
 
@@ -92,7 +94,9 @@ class Trainer:
         self._training = training
         self._add_on = add_on
         self._augmentation = augmentation
-        self._images = images.to(device)
+        self._team = Team.current()
+        self._team.require_divides(self.schedule.batch_size)
+        self._images = images.to(device) if _fits(images, device) else images
         self._device = device
         self._keys = stream_keys(training)
 
@@ -147,7 +151,8 @@ class Trainer:
         pending: list[tuple[int, dict[str, Tensor | float]]] = []
         flushed = time.monotonic()
         for epoch, index, rows in self._batches():
-            metrics = self._update(epoch, index, self._images[rows.to(self._device)])
+            own = rows[self._team.rows(len(rows))].to(self._images.device)
+            metrics = self._update(epoch, index, self._images[own].to(self._device, non_blocking=True))
             self.step += 1
             pending.append((self.step, metrics))
             stop = must_stop()
@@ -173,7 +178,8 @@ class Trainer:
 
     def _update(self, epoch: int, index: int, images: Tensor) -> dict[str, Tensor | float]:
         torch.manual_seed(stream_seed("network", *self._keys, epoch, index))
-        views = make_views(self._augmentation, images, self._keys, epoch, index)
+        part = (self._team.rows(self.schedule.batch_size).start, self.schedule.batch_size)
+        views = make_views(self._augmentation, images, self._keys, epoch, index, part)
         moment = Moment(
             self.step, self.schedule.num_steps, self.schedule.steps_per_epoch, self._training["initial"] is not None
         )
@@ -188,12 +194,14 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         pull = self._add_on.pull(output)
         base_gradient = backpropagate(output, pull)
+        self._team.average_gradients(self.network.parameters())
+        base_loss = self._team.mean(output.loss.detach())
         self.network.before_update(moment)
         self.optimizer.step()
         self.network.after_update(moment)
         return {
-            "train/loss": output.loss.detach() + pull.total,
-            "train/base_loss": output.loss.detach(),
+            "train/loss": base_loss + pull.total,
+            "train/base_loss": base_loss,
             "train/criterion": pull.total,
             **{f"train/criterion/{name}": value for name, value in pull.terms.items()},
             "train/criterion_scale": self._add_on.scale or 0.0,
@@ -220,13 +228,22 @@ def _ratio(criterion: Tensor | None, base: Tensor) -> Tensor | float:
     return 0.0 if criterion is None else norm_over_ranks(criterion) / norm_over_ranks(base)
 
 
-def make_views(augmentation: Augmentation, images: Tensor, keys: Keys, epoch: int, index: int) -> list[Tensor]:
+def _fits(images: Tensor, device: torch.device) -> bool:
+    """Whether all images may lie on the device; what is mapped into memory is read row by row on CPUs."""
+    if device.type != "cuda":
+        return True
+    return images.nbytes < _IMAGES_SHARE * torch.cuda.get_device_properties(device).total_memory
+
+
+def make_views(
+    augmentation: Augmentation, images: Tensor, keys: Keys, epoch: int, index: int, part: tuple[int, int] | None = None
+) -> list[Tensor]:
     """The views of a batch; their randomness is a function of everything but the images.
 
     Channels-last halves the time of convolutions on CPUs and suits tensor cores.
     """
     drawn = (
-        augmentation(images, stream(*view_keys(keys, epoch, index, view)), view)
+        augmentation(images, stream(*view_keys(keys, epoch, index, view)), view, part)
         for view in range(augmentation.num_views)
     )
     return [view.contiguous(memory_format=torch.channels_last) for view in drawn]

@@ -84,7 +84,7 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
     if trained:
         link_result(paths.run)  # the attempt that trained may have been killed before its last link
     elif not train(work, checkpoint, events, watch, Pruner.of(work, job["request"].get("pruning"), events)):
-        return watch.reason
+        return watch.reason or "another rank"
     evaluator = Evaluator(work)
     for request in job["request"]["evaluations"]:
         if watch.must_stop():

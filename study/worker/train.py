@@ -14,12 +14,15 @@ from study.methods.base import MethodNetwork
 from study.paths import RunPaths
 from study.plan.identity import code_identity
 from study.plan.model import SCHEMA_VERSION
+from study.tensors.batch_norm import synchronise
 from study.training.assemble import build_network, build_trainer
 from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer, check_finite
 from study.training.optimizers import carry_over
+from study.worker.imported import import_base
 from study.worker.preemption import StopWatch, stop_together
 from study.worker.pruning import Pruner
+from study.worker.ranks import teammates
 from study.worker.workplace import Resumption, Workplace, trained_attempt, weights_sha256
 
 _FLUSH_EVERY = 10
@@ -29,7 +32,7 @@ _HEARTBEAT_EVERY_S = 2.0
 def train(
     work: Workplace, checkpoint: Resumption | None, events: EventWriter, watch: StopWatch, pruner: Pruner | None = None
 ) -> bool:
-    """Train to the end and link the result into the run; False when stopped before.
+    """Train to the end, or import, and link the result into the run; False when stopped before.
 
     Raises:
         DivergedError: a number is not finite.
@@ -40,14 +43,41 @@ def train(
     is_continuation = training["initial"] is not None
     network = work.trained_network(work.base) if is_continuation else build_network(training)
     paired = {"base_weights": weights_sha256(work.base)} if is_continuation else {}
+    if "imported" in training:
+        events.append("imported", durable=True, **import_base(work, network))
+        _hand_over(work, network, 0, {}, events, cpu, wall)
+        return True
     if training["epochs"] == 0:
         _hand_over(work, network, 0, paired, events, cpu, wall)
         return True
+    with teammates(work):
+        trainer = prepare(work, checkpoint, network)
+        if not _run(work, trainer, events, watch, pruner):
+            return False
+    _hand_over(work, trainer.network, trainer.step, {**paired, **trainer.pairing()}, events, cpu, wall)
+    if is_continuation:
+        work.attempt.checkpoint.unlink(missing_ok=True)
+    return True
+
+
+def prepare(work: Workplace, checkpoint: Resumption | None, network: MethodNetwork | None = None) -> Trainer:
+    """The trainer of this process, at the step to go on from."""
+    training = work.spec.training
+    is_continuation = training["initial"] is not None
+    if network is None:
+        network = work.trained_network(work.base) if is_continuation else build_network(training)
+    if work.num_processes > 1:
+        synchronise(network, work.device)
     trainer = build_trainer(training, network, work.dataset.unlabelled(work.folder), work.device)
     if checkpoint:
         trainer.load_state(checkpoint.state)
     elif is_continuation and training["optimizer"]["state"] == "keep":
         carry_over(trainer.optimizer, load_checkpoint(trained_attempt(work.base).checkpoint)["optimizer"])
+    return trainer
+
+
+def _run(work: Workplace, trainer: Trainer, events: EventWriter, watch: StopWatch, pruner: Pruner | None) -> bool:
+    """Train to the end; False when stopped before."""
     last_heartbeat, last_checkpoint = -_HEARTBEAT_EVERY_S, time.monotonic()
     for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=stop_together(watch.must_stop, work.device)):
         for record in records:
@@ -66,11 +96,8 @@ def train(
         if not watch.is_superseded():
             _save(work, trainer, events)
         return False
-    if not is_continuation:
+    if work.spec.training["initial"] is None:
         _save(work, trainer, events)  # continuations with `state: keep` start from this optimiser state
-    _hand_over(work, trainer.network, trainer.step, {**paired, **trainer.pairing()}, events, cpu, wall)
-    if is_continuation:
-        work.attempt.checkpoint.unlink(missing_ok=True)
     return True
 
 

@@ -32,6 +32,7 @@ class Workplace:
     device: torch.device
     home: HomePaths
     checkpoint_every_s: float
+    num_processes: int = 1
 
     @classmethod
     def open(cls, attempt: AttemptPaths, spec: RunSpec, request: Mapping[str, Any]) -> Workplace:
@@ -47,6 +48,7 @@ class Workplace:
             device=accelerator or torch.device("cpu"),
             home=HomePaths(Path(request["home"])),
             checkpoint_every_s=request["checkpoint_every_s"],
+            num_processes=request.get("num_processes", 1),
         )
 
     @property

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from study.orchestration.preflight import disk_bytes, smallest_p, units_needed, warnings
+from study.orchestration.preflight import smallest_p, units_needed, warnings
 from tests.fakes.tiny_study import tiny_plan
 
 
@@ -36,8 +36,3 @@ def test_the_t_test_is_told_what_it_leans_on_and_one_unit_what_it_cannot() -> No
     (said,) = warnings(tiny_plan("confirm.base_seeds=[1,2,3]"))
     assert "leans on normal differences" in said and "It needs 6 seeds" in said
     assert "no interval and no test" in warnings(tiny_plan("confirm.base_seeds=[1]"))[0]
-
-
-def test_disk_grows_with_the_runs() -> None:
-    few, many = (disk_bytes(tiny_plan(f"confirm.base_seeds={seeds}")) for seeds in ("[1]", "[1, 2, 3, 4]"))
-    assert 0 < few < many < 1e9

@@ -1,0 +1,74 @@
+"""The processes that train one run together: who sees which rows of a batch, and how gradients become one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+
+from study.errors import UserError
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process among those that train together.
+
+    Attributes:
+        rank: which one, from 0.
+        size: how many.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> Team:
+        """The open process group, or a process on its own."""
+        if distributed.is_available() and distributed.is_initialized():
+            return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls()
+
+    def require_divides(self, batch_size: int) -> None:
+        """Raise UserError unless all processes get equally many rows; losses are averaged over processes."""
+        if batch_size % self.size:
+            raise UserError(
+                f"batch_size {batch_size} cannot be shared by {self.size} processes; write a multiple of it, or "
+                "another processes_per_run in the site file"
+            )
+
+    def rows(self, batch_size: int) -> slice:
+        """The rows of a batch that this process sees; in rank order they are the batch."""
+        share = batch_size // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace gradients by their means over processes, in one transfer per data type.
+
+        Criteria and methods gather rows so that this mean is the gradient of one process with the whole batch.
+        """
+        if self.size == 1:
+            return
+        by_type: dict[torch.dtype, list[Tensor]] = {}
+        for parameter in parameters:
+            if parameter.grad is not None:
+                by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+        for gradients in by_type.values():
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            self._average(flat)
+            means = torch.split(flat, [gradient.numel() for gradient in gradients])
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_(mean.view_as(gradient))
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean over processes of a detached value."""
+        if self.size == 1:
+            return value
+        value = value.clone()
+        self._average(value)
+        return value
+
+    def _average(self, value: Tensor) -> None:
+        distributed.all_reduce(value)
+        value.div_(self.size)

@@ -1,0 +1,121 @@
+"""The sweeps at the paper's scale, on few images: the real ResNet-50 and heads, the authors' layouts, two processes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from study.execution.local import LocalExecutor
+from study.journal.files import read_json
+from study.paths import AttemptPaths, HomePaths
+from study.plan.expand import base_spec, required_evaluations, run_spec
+from study.plan.load import load_plan
+from study.plan.model import EvaluationRequest, Phase, Plan, RunSpec
+from tests.fakes import published_checkpoints as published
+from tests.fakes.tiny_datasets import write_imagenet
+from tests.fakes.tiny_study import events_of, submit, wait_for_end
+
+_SWEEPS = Path(__file__).parents[2] / "sweeps"
+_OVERRIDES = (
+    "dataset={name: imagenet, num_classes: 4, num_ssl_images: 8, num_validation_images: 8, image_size: 64}",
+    "continuation.epochs=1", "continuation.batch_size=8", "numerics.num_threads=1",
+    "evaluations={linear_probe: {label_percent: [100]}}", "tune=none",
+)  # fmt: skip
+_LIMIT_GB = 6.0
+
+
+def checkpoint(name: str, path: Path) -> Path:
+    """A file in the layout of the published one, with all its widths."""
+    torch.manual_seed(0)
+    backbone = published.resnet()
+    match name:
+        case "swav":
+            return published.save_swav(path, published.scrambled(published.SwAVModel(backbone), 1))
+        case "vicreg":
+            model: nn.Module = published.scrambled(published.VICRegModel(backbone), 1)
+            return published.save_lars(path, model, [list(model.parameters())])
+        case _:
+            simsiam = published.SimSiamModel(backbone)
+            published.scrambled(simsiam, 1)
+            with torch.no_grad():
+                simsiam.encoder.fc[6].bias.zero_()
+            return published.save_simsiam(path, simsiam)
+
+
+class Peak:
+    """The largest memory of this process's descendants, proportional for pages that they share, in GB."""
+
+    def __init__(self) -> None:
+        self.gb = 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.is_set():
+            total = 0
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    total += process.memory_full_info().pss
+                except (psutil.NoSuchProcess, psutil.AccessDenied):
+                    continue
+            self.gb = max(self.gb, total / 1e9)
+            time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["swav", "vicreg", "simsiam"])
+def test_a_step_and_a_probe_of_the_real_network_by_two_processes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
+    folder = write_imagenet(tmp_path / "imagenet", per_class=4)
+    file = checkpoint(name, tmp_path / "published.pth")
+    small = () if name != "swav" else ("augmentation.local_size=32",)
+    text = (_SWEEPS / f"imagenet_{name}.yaml").read_text()
+    plan = load_plan(text, name, (*_OVERRIDES, *small, f"base.checkpoint={file}"))
+    home = HomePaths(tmp_path / "home")
+    executor = LocalExecutor(2)
+    try:
+        with Peak() as peak:
+            base = finished(home, base_spec(plan, 1), executor, folder)
+            trained = continued(plan, "e2mc")
+            evaluations = required_evaluations(plan, Phase.CONFIRM)
+            attempt = finished(home, trained, executor, folder, evaluations, num_processes=2)
+    finally:
+        executor.close()
+    (imported,) = events_of(base, "imported")
+    assert imported["report"].startswith(f"{name}: all 318 tensors of resnet50")
+    (step,) = events_of(attempt, "step")
+    assert step["metrics"]["train/gradient_ratio"] > 0
+    assert read_json(attempt.trained)["weights_sha256"] != read_json(base.trained)["weights_sha256"]
+    (result,) = attempt.run.evaluations.glob("linear_probe-test-*.json")
+    assert 0 <= read_json(result)["metrics"]["top1_mean"] <= 100
+    print(f"{name}: peak {peak.gb:.2f} GB")
+    assert 0 < peak.gb < _LIMIT_GB
+
+
+def continued(plan: Plan, arm: str) -> RunSpec:
+    return run_spec(plan, plan.arm(arm), {}, 1, 1, Phase.CONFIRM)
+
+
+def finished(
+    home: HomePaths, spec: RunSpec, executor: LocalExecutor, folder: Path,
+    evaluations: tuple[EvaluationRequest, ...] = (), num_processes: int = 1,
+) -> AttemptPaths:  # fmt: skip
+    attempt = submit(home, spec, executor, evaluations=evaluations, folder=folder, num_processes=num_processes)
+    assert wait_for_end(attempt, 600) == "finished", events_of(attempt)[-1]
+    return attempt

@@ -1,0 +1,49 @@
+"""What the sweeps at the paper's scale cost, said without data."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from study.cli.dry_run import describe
+from study.orchestration.cost import decoded_gb, num_weights
+from study.paths import HomePaths
+from study.plan.load import load_plan
+from study.plan.model import Phase, Plan
+from tests.fakes.tiny_study import tiny_plan
+
+_SWEEPS = Path(__file__).parents[2] / "sweeps"
+_RATE = 1000.0
+
+
+def plan_of(name: str) -> Plan:
+    return load_plan((_SWEEPS / f"imagenet_{name}.yaml").read_text(), name)
+
+
+@pytest.mark.parametrize("name", ["swav", "vicreg", "simsiam"])
+def test_a_dry_run_at_the_papers_scale(name: str, tmp_path: Path) -> None:
+    plan = plan_of(name)
+    assert plan.unit == "continuation" and len(plan.confirm.continuation_seeds) == 5
+    assert plan.imported is not None and plan.imported.family == plan.method.name == name
+    text = describe(plan, HomePaths(tmp_path), _RATE)
+    tuned, arms = sum(arm.is_tuned for arm in plan.arms), len(plan.arms)
+    for phase, runs in ((Phase.PREPARE, 1), (Phase.TUNE, 6 * tuned), (Phase.CONFIRM, 5 * arms)):
+        assert re.search(rf"^  {phase} +{runs},", text, re.MULTILINE), text
+    # Ten epochs of the images outside of validation, and a pass forward that costs a sixth of an epoch.
+    epoch_s = 1_271_167 / _RATE
+    (tuning,) = re.findall(r"tune ([\d,.]+), confirm", text)
+    assert float(tuning.replace(",", "")) == pytest.approx(6 * tuned * (10 + 1 / 6) * epoch_s / 3600, rel=1e-3)
+    assert "192.9 GB for decoded images" in text  # 1,281,167 × 3 × 224² bytes
+
+
+def test_the_weights_of_the_published_network_are_counted_without_being_made() -> None:
+    plan = plan_of("swav")
+    backbone = 23_508_032 + 53_120 + 53  # https://docs.pytorch.org/vision: 25,557,032 with fc's 2,049,000; statistics
+    head = 2048 * 2048 + 4 * 2048 + 1 + 2048 * 128 + 128 + 128 * 3000 + 2 * 3584 * 128
+    assert num_weights(plan) == backbone + head
+
+
+def test_small_images_are_not_decoded() -> None:
+    assert decoded_gb(tiny_plan()) == 0
