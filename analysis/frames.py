@@ -20,7 +20,8 @@ from study.journal.files import read_json, read_json_or_none
 from study.journal.final import final_state, outcome
 from study.journal.replay import RunState, replay_run, settled_steps
 from study.paths import StudyPaths
-from study.plan.model import Plan, RunSpec
+from study.plan.model import Plan
+from study.plan.spec import RunSpec
 
 __all__ = [
     "Published", "RunStatus", "StudyFrames", "history_frame", "load_plan", "load_studies", "load_study",

@@ -12,7 +12,8 @@ from analysis.accuracies import intervals
 from study.journal.files import read_json
 from study.journal.replay import RunState, replay_run, settled_steps
 from study.paths import StudyPaths
-from study.plan.model import Phase, Plan, RunSpec
+from study.plan.model import Phase, Plan
+from study.plan.spec import RunSpec
 
 ENTROPY = "train/projections/entropy_mean"
 COLUMNS = ("run_id", "arm", "base_seed", "continuation_seed", "step", "epoch", "metric", "value")

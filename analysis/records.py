@@ -35,7 +35,7 @@ class RunRecord:
 
     Attributes:
         run_id: its name.
-        labels: what it is for, see `study.plan.model.RunSpec`; empty when its files cannot be read.
+        labels: what it is for, see `study.plan.spec.RunSpec`; empty when its files cannot be read.
         training: what was trained.
         outcome: see `study.journal.final.outcome`.
         metrics: of the evaluations in the plan.

@@ -12,7 +12,8 @@ from study.journal.files import read_json
 from study.journal.replay import AttemptState, AttemptStatus, replay_run
 from study.paths import HomePaths, RunPaths, StudyPaths
 from study.plan.expand import base_spec
-from study.plan.model import Phase, Plan, RunSpec
+from study.plan.model import Phase, Plan
+from study.plan.spec import RunSpec
 
 BASES = "(bases)"  # stands for an arm; no arm can be called so
 COLUMNS = ("run_id", "arm", "phase", "attempt", "start_t", "end_t", "ending", "is_outcome", "cpu_s", "host")

@@ -23,7 +23,8 @@ from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
 from study.orchestration.amendments import amended, is_amendment
 from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
 from study.plan.identity import code_identity
-from study.plan.model import SCHEMA_VERSION, EvaluationRequest, Plan, RunSpec
+from study.plan.model import SCHEMA_VERSION, Plan
+from study.plan.spec import EvaluationRequest, RunSpec
 from study.search.trial import Trial, TrialState
 
 

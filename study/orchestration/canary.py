@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from study.orchestration.snapshot import RunStatus, RunView
 from study.plan.identity import arm_of
-from study.plan.model import RunSpec
+from study.plan.spec import RunSpec
 from study.search.trial import Trial, TrialState
 
 _ENDED = (TrialState.COMPLETE, TrialState.INFEASIBLE)

@@ -11,7 +11,8 @@ from study.orchestration.canary import Canaries
 from study.orchestration.pruning import pruning_request
 from study.orchestration.snapshot import RunStatus, RunView
 from study.plan.expand import base_spec, confirm_specs, inherited, required_evaluations, tune_specs
-from study.plan.model import Arm, EvaluationRequest, Phase, Plan, RunSpec
+from study.plan.model import Arm, Phase, Plan
+from study.plan.spec import EvaluationRequest, RunSpec
 from study.search.trial import Trial, TrialState, winner
 
 

@@ -21,7 +21,8 @@ from study.orchestration.snapshot import Observer, RunStatus, RunView
 from study.orchestration.stop import is_urgent
 from study.paths import HomePaths, RunPaths
 from study.plan.expand import tune_specs
-from study.plan.model import Phase, Plan, RunSpec
+from study.plan.model import Phase, Plan
+from study.plan.spec import RunSpec
 from study.search.arm_search import ArmSearch
 from study.search.trial import Trial
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from study.orchestration.snapshot import RunStatus, RunView
-from study.plan.model import Phase, RunSpec
+from study.plan.model import Phase
+from study.plan.spec import RunSpec
 from study.search.trial import Trial
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from study.orchestration.snapshot import RunView
 from study.plan.expand import tune_specs
-from study.plan.model import Plan, RunSpec
+from study.plan.model import Plan
+from study.plan.spec import RunSpec
 from study.search.trial import Trial, TrialState
 
 STARTUP_TRIALS = 5

@@ -15,7 +15,7 @@ from study.errors import JournalError
 from study.journal.files import read_json, read_json_or_none, write_json
 from study.paths import HomePaths, RunPaths
 from study.plan.identity import code_identity
-from study.plan.model import EvaluationRequest, RunSpec
+from study.plan.spec import EvaluationRequest, RunSpec
 
 
 class TrainedRuns:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from study.plan.identity import evaluation_request, training_identity
-from study.plan.model import Arm, EvaluationRequest, Imported, Phase, Plan, Recipe, RunSpec
+from study.plan.model import Arm, Imported, Phase, Plan, Recipe
+from study.plan.spec import EvaluationRequest, RunSpec
 
 NO_CRITERION: Mapping[str, Any] = {"name": "none", "params": {}, "strength": None}
 TRAINED_SPLITS = {Phase.TUNE: "validation", Phase.CONFIRM: "test"}

@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from study.plan.model import SCHEMA_VERSION, Component, EvaluationRequest
+from study.plan.model import SCHEMA_VERSION, Component
+from study.plan.spec import EvaluationRequest
 
 _CODE_FOLDERS = (
     "tensors", "backbones", "criteria", "methods", "datasets", "augmentations", "training", "evaluations", "pretrained",

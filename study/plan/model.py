@@ -1,6 +1,6 @@
 """The plan: the validated, immutable study. Plain frozen dataclasses; the YAML schema lives in `schema`.
 
-`as_json` of every class here is what `plan.json` and `spec.json` hold.
+`as_json` is what `plan.json` holds.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class Plan:
         Raises:
             JournalError: the data are not a plan of this schema version.
         """
-        _require_version(data, f"the plan of study {data.get('study')!r}")
+        require_version(data, f"the plan of study {data.get('study')!r}")
         try:
             return cls(**{**data, **_typed(data)})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -250,7 +250,8 @@ def _confirm(data: Mapping[str, Any]) -> Confirm:
     return Confirm(**{name: tuple(seeds) for name, seeds in data.items()})
 
 
-def _require_version(data: Mapping[str, Any], what: str) -> None:
+def require_version(data: Mapping[str, Any], what: str) -> None:
+    """Raise JournalError when `data`, called `what`, were written with another version of the schema."""
     version = data.get("schema_version")
     if version != SCHEMA_VERSION:
         message = f"{what} has schema version {version}, but this code reads version {SCHEMA_VERSION}"
@@ -266,53 +267,3 @@ def _arm(data: Mapping[str, Any]) -> Arm:
             "dropped": tuple(data["dropped"]),
         }
     )
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """Everything that defines a run's training, resolved, plus labels that do not.
-
-    Attributes:
-        run_id: folder name: `<arm>-b<base seed>-c<continuation seed>-<hash12>`; for a base, the hash alone.
-        identity: sha256 (hex) of `training` and the schema version.
-        training: what is hashed: dataset, method, backbone, augmentation, initial, criterion, recipe, seeds, numerics.
-        labels: what the run is for: study, arm, phase, base_seed, continuation_seed. Not part of the identity.
-    """
-
-    run_id: str
-    identity: str
-    training: Mapping[str, Any]
-    labels: Mapping[str, Any]
-    schema_version: int = SCHEMA_VERSION
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain dicts, lists and scalars."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RunSpec:
-        """Inverse of `as_json`.
-
-        Raises:
-            JournalError: the data are not a spec of this schema version.
-        """
-        _require_version(data, f"the spec of run {data.get('run_id')!r}")
-        try:
-            return cls(**data)
-        except TypeError as error:
-            raise JournalError(f"the spec of run {data.get('run_id')!r} is damaged ({error})") from error
-
-
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """An evaluation that a run must have.
-
-    Attributes:
-        evaluation: name and resolved fields.
-        split: `validation` or `test`.
-        key: `<name>-<split>-<hash8>`, the file name without suffix.
-    """
-
-    evaluation: Component
-    split: str
-    key: str

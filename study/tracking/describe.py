@@ -8,7 +8,8 @@ from typing import Any
 
 from study.journal.final import outcome
 from study.journal.replay import AttemptStatus, RunState, settled_steps
-from study.plan.model import Plan, RunSpec
+from study.plan.model import Plan
+from study.plan.spec import RunSpec
 from study.tracking.base import MetricRow, RunStatus
 
 OUTCOME_TAG = "study.outcome"

@@ -17,7 +17,8 @@ from study.journal.files import read_json, read_json_or_none, write_json
 from study.journal.replay import replay_run
 from study.paths import HomePaths, RunPaths, StudyPaths
 from study.plan.expand import base_spec
-from study.plan.model import Plan, RunSpec
+from study.plan.model import Plan
+from study.plan.spec import RunSpec
 from study.tracking import describe
 from study.tracking.base import Experiment, RejectedError, RunStatus, Tracker, UnknownRunError
 from study.tracking.progress import Progress, glance, only_publisher

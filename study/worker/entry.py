@@ -17,7 +17,7 @@ from study.journal.files import create_once, read_json, read_json_or_none
 from study.journal.process import cpu_model, this_process
 from study.paths import AttemptPaths
 from study.plan.identity import code_identity
-from study.plan.model import RunSpec
+from study.plan.spec import RunSpec
 from study.worker.preemption import StopWatch
 
 FAILED, STOPPED = 1, 75  # exit codes; 75 is EX_TEMPFAIL: try again

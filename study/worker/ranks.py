@@ -22,7 +22,7 @@ from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # i
 
 from study.journal.files import read_json
 from study.paths import AttemptPaths
-from study.plan.model import RunSpec
+from study.plan.spec import RunSpec
 from study.training.assemble import set_numerics
 from study.training.loop import check_finite
 from study.worker.preemption import StopWatch, stop_together

@@ -16,7 +16,7 @@ from study.errors import CheckpointError
 from study.journal.files import read_json
 from study.methods.base import MethodNetwork
 from study.paths import AttemptPaths, HomePaths, RunPaths
-from study.plan.model import RunSpec
+from study.plan.spec import RunSpec
 from study.training.assemble import build_network, component
 from study.training.checkpoint import load_checkpoint
 

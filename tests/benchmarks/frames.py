@@ -11,7 +11,8 @@ from pathlib import Path
 from analysis.frames import runs_frame
 from study.paths import StudyPaths
 from study.plan.expand import confirm_specs
-from study.plan.model import Confirm, RunSpec
+from study.plan.model import Confirm
+from study.plan.spec import RunSpec
 from tests.benchmarks._report import Measurement, print_lines
 from tests.fakes.study_home import StudyHome, make_plan
 

@@ -16,7 +16,8 @@ from study.journal.files import read_json
 from study.paths import AttemptPaths, HomePaths
 from study.plan.expand import base_spec, required_evaluations, run_spec
 from study.plan.load import load_plan
-from study.plan.model import EvaluationRequest, Phase, Plan, RunSpec
+from study.plan.model import Phase, Plan
+from study.plan.spec import EvaluationRequest, RunSpec
 from tests.fakes import published_checkpoints as published
 from tests.fakes.tiny_datasets import write_imagenet
 from tests.fakes.tiny_study import events_of, submit, wait_for_end

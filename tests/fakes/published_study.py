@@ -11,8 +11,9 @@ from study.journal.events import EventWriter
 from study.journal.files import create_once, link_once, write_json, write_text
 from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
 from study.plan.expand import base_spec, run_spec
-from study.plan.model import Arm, Component, Confirm, Phase, Plan, Recipe, RunSpec, Tune
+from study.plan.model import Arm, Component, Confirm, Phase, Plan, Recipe, Tune
 from study.plan.space import FloatRange
+from study.plan.spec import RunSpec
 
 START_S = 1_763_800_000.0
 

@@ -11,8 +11,9 @@ from study.journal.events import EventWriter
 from study.journal.files import create_once, link_once, write_json
 from study.paths import RunPaths, StudyPaths
 from study.plan.expand import confirm_specs, inherited, required_evaluations, tune_specs
-from study.plan.model import SCHEMA_VERSION, Arm, Component, Confirm, Phase, Plan, Recipe, RunSpec, Tune
+from study.plan.model import SCHEMA_VERSION, Arm, Component, Confirm, Phase, Plan, Recipe, Tune
 from study.plan.space import FloatRange
+from study.plan.spec import RunSpec
 
 Value = Callable[[str, int, str], float]  # (arm, base seed, `<evaluation>/<metric>`) → percent
 LR = "continuation.optimizer.lr"

@@ -21,7 +21,8 @@ from study.paths import AttemptPaths, HomePaths, RunPaths
 from study.plan.components import build
 from study.plan.expand import base_spec, run_spec
 from study.plan.load import load_plan
-from study.plan.model import EvaluationRequest, Phase, Plan, RunSpec
+from study.plan.model import Phase, Plan
+from study.plan.spec import EvaluationRequest, RunSpec
 
 SWEEP = """\
 study: tiny

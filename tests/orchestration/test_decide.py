@@ -21,7 +21,8 @@ from study.orchestration.decide import (
 )
 from study.orchestration.snapshot import RunStatus, RunView
 from study.plan.expand import base_spec, confirm_specs, tune_specs
-from study.plan.model import Phase, Plan, RunSpec
+from study.plan.model import Phase, Plan
+from study.plan.spec import RunSpec
 from study.search.trial import Trial, TrialState
 from tests.fakes.study_home import make_plan, trial_params, without
 from tests.fakes.tiny_study import tiny_plan

@@ -4,7 +4,8 @@ import pytest
 
 from study.errors import JournalError
 from study.plan.expand import base_spec, confirm_specs
-from study.plan.model import SCHEMA_VERSION, Plan, RunSpec
+from study.plan.model import SCHEMA_VERSION, Plan
+from study.plan.spec import RunSpec
 from tests.fakes.sweep_file import plan_of
 
 

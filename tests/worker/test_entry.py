@@ -19,7 +19,8 @@ from study.journal.replay import replay_run, settled_steps
 from study.paths import AttemptPaths, HomePaths
 from study.plan.expand import base_spec, required_evaluations
 from study.plan.identity import evaluation_request
-from study.plan.model import Component, Phase, RunSpec
+from study.plan.model import Component, Phase
+from study.plan.spec import RunSpec
 from study.worker.entry import run_attempt
 from tests.fakes.tiny_study import (
     Nowhere,

@@ -17,7 +17,7 @@ from study.errors import UserError
 from study.execution.local import LocalExecutor
 from study.journal.files import read_json
 from study.paths import AttemptPaths, HomePaths
-from study.plan.model import RunSpec
+from study.plan.spec import RunSpec
 from study.training.assemble import build_network
 from study.training.team import Team
 from tests.fakes.tiny_study import events_of, is_running, pretraining, submit, wait_for, wait_for_end, wait_for_event
