@@ -99,17 +99,17 @@ class Site:
         executor: `local` (processes on this machine), `inline` (inside the orchestrator, one run at a time) or `slurm`.
         slots: runs at once; default: one per GPU, else one per core; with SLURM, `SLURM_SLOTS`.
         checkpoint_every_s: seconds between two checkpoints of a run.
-        processes_per_run: processes on one machine that train a run together, with a GPU each where there are any.
         home: folder where studies live, unless the command or $STUDY_HOME names another.
         slurm: how SLURM is used; None with other executors.
+        processes_per_run: processes on one machine that train a run together, with a GPU each where there are any.
     """
 
     executor: str = "local"
     slots: int | None = None
     checkpoint_every_s: float = 30.0
-    processes_per_run: int = 1
     home: str | None = None
     slurm: Slurm | None = None
+    processes_per_run: int = 1
 
 
 _SITE: Mapping[str, values.Check] = {

@@ -66,6 +66,7 @@ def start(folder: Path, store: str, home: Path, *arguments: str) -> Command:
     return command
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_imported_once_and_continued_with_several_seeds(folder: Path, store: str) -> None:
     home = folder / "home"
     first = start(folder, store, home)
@@ -97,6 +98,7 @@ def test_a_checkpoint_is_imported_once_and_continued_with_several_seeds(folder: 
     assert {path: path.stat().st_mtime_ns for path in home.rglob("trained.json")} == before
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_said_before_anything_is_trained(folder: Path, store: str) -> None:
     home = folder / "other-home"
     wrong = start(folder, store, home, f"base.sha256={'a' * 64}")
