@@ -29,7 +29,9 @@ class Recorder(Augmentation):
 
     seen: ClassVar[list[tuple[list[int], int, int]]] = []
 
-    def __call__(self, images: Tensor, generator: torch.Generator, view: int = 0) -> Tensor:
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, view: int = 0, part: tuple[int, int] | None = None
+    ) -> Tensor:
         rows = (images[:, 0, 0, 0].long() * 251 + images[:, 0, 1, 1].long()).tolist()
         self.seen.append((rows, view, generator.initial_seed()))
         return images.float() / 255 + torch.rand(images.shape, generator=generator)
