@@ -90,6 +90,7 @@ def draw(request: pytest.FixtureRequest) -> Draw:
     return FIGURES[request.param]
 
 
+@pytest.mark.slow  # the notebooks' test compares the same bytes, in one go
 def test_two_drawings_are_equal_to_the_byte(draw: Draw, frames: dict[str, pd.DataFrame]) -> None:
     assert style.png(draw(frames)) == style.png(draw(frames))
     first, second = style.pdf(draw(frames)), style.pdf(draw(frames))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from study.journal.files import read_json
 from study.journal.replay import replay_run
 from study.plan.model import Plan
@@ -64,6 +66,7 @@ def test_hours_that_run_out(sweep: MakeSweep) -> None:
     finish(study.start())
 
 
+@pytest.mark.slow
 def test_trials_that_fall_behind_are_pruned_and_the_others_are_as_without_pruning(
     sweep: MakeSweep, tmp_path: Path
 ) -> None:

@@ -28,7 +28,12 @@ _SEED = 1
 _MARGIN_PP = 3.0
 
 
-@pytest.mark.parametrize("name", registry.names("methods"))
+_QUICK = ("simsiam", "vicreg", "swav")  # those of the paper
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in _QUICK else pytest.param(n, marks=pytest.mark.slow) for n in registry.names("methods")]
+)
 def test_a_linear_probe_beats_that_on_a_random_backbone(name: str) -> None:
     """320 steps on 2,000 images; the probe sees 10 % of their labels and is judged on 5,000 others."""
     plan = tiny_plan(

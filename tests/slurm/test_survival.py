@@ -156,6 +156,7 @@ def test_the_orchestrator_is_killed(
     check_complete(study, undisturbed)
 
 
+@pytest.mark.slurm_slow
 def test_killed_between_sbatch_and_its_acknowledgement(
     cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +178,7 @@ def test_killed_between_sbatch_and_its_acknowledgement(
     assert verdicts(study) == []
 
 
+@pytest.mark.slurm_slow
 def test_stop_and_go_on(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
     study = sweep()
     command = study.start()
@@ -202,6 +204,7 @@ def test_stop_now(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undistur
     check_complete(study, undisturbed)
 
 
+@pytest.mark.slurm_slow
 def test_one_job_per_run(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
     study = sweep(mode="jobs")
     command = study.start()
@@ -269,6 +272,7 @@ def test_the_orchestrator_is_a_job_itself(
     assert "The lease was left by" in log.read_text()
 
 
+@pytest.mark.slurm_slow
 def test_out_of_memory(cluster: SlurmCluster, sweep: MakeSweep) -> None:
     study = sweep(*UNTUNED, memory_gb=0.15)
     command = study.start()
