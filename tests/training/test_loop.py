@@ -74,7 +74,13 @@ TEACHER = pretraining(EPOCHS, **LOCAL_VIEWS, **{"base.method": "dino"}).training
 
 class TestResuming:
     @pytest.fixture(
-        params=[PRETRAINING, CONTINUATION, MOMENTUM, QUEUE, TEACHER],
+        params=[
+            pytest.param(PRETRAINING, marks=pytest.mark.slow),
+            CONTINUATION,
+            pytest.param(MOMENTUM, marks=pytest.mark.slow),
+            QUEUE,
+            TEACHER,
+        ],
         ids=["cosine", "criterion", "sgd", "queue and local views", "teacher and local views"],
     )
     def training(self, request: pytest.FixtureRequest) -> Mapping[str, Any]:

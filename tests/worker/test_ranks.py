@@ -61,6 +61,7 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, executor: LocalEx
     assert read_json(one.trained)["paired"] == read_json(two.trained)["paired"] != {}
 
 
+@pytest.mark.slow
 def test_a_signal_stops_all_ranks_at_one_step_and_another_attempt_goes_on(
     tmp_path: Path, executor: LocalExecutor
 ) -> None:
