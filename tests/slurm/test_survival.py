@@ -281,6 +281,7 @@ def test_out_of_memory(cluster: SlurmCluster, sweep: MakeSweep) -> None:
     assert {kind for kind, _ in verdicts(study)} == {EndKind.HOST_MEMORY}
 
 
+@pytest.mark.slurm_slow
 def test_jobs_that_cannot_start(cluster: SlurmCluster, sweep: MakeSweep) -> None:
     """The log of the job that failed is shown, and what can be tried."""
     study = sweep(setup="['echo the module system is on fire >&2; exit 3']")
