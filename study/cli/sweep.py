@@ -35,11 +35,11 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--images-per-second",
         metavar="N",
-        type=_rate,
+        type=_above_zero,
         help="with --dry-run: speed of training, instead of timing it here",
     )
     parser.add_argument("--fresh", action="store_true", help="train anew what another study of the home has trained")
-    parser.add_argument("--max-hours", metavar="H", type=_hours, help="stop, saved, after so many hours of all slots")
+    parser.add_argument("--max-hours", metavar="H", type=_above_zero, help="stop, saved, after so many hours of all slots")
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
@@ -161,21 +161,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _rate(text: str) -> float:
+def _above_zero(text: str) -> float:
     try:
-        rate = float(text)
+        number = float(text)
     except ValueError:
-        rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of images above 0, but got {text!r}")
-    return rate
-
-
-def _hours(text: str) -> float:
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = 0.0
-    if not 0 < hours < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of hours above 0, but got {text!r}")
-    return hours
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, but got {text!r}")
+    return number

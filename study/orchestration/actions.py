@@ -205,7 +205,7 @@ def write_trial(study: StudyPaths, arm: str, trial: Trial, run_ids: Sequence[str
 
 
 def store_difference(study: StudyPaths) -> None:
-    """Keep what the working tree adds to the commit, so that a `-dirty` commit can be restored."""
+    """Keep what the working tree changes in files of a `-dirty` commit; files that git does not know are not in it."""
     if not (commit() or "").endswith("-dirty"):
         return
     command = ["git", "-C", str(Path(__file__).parents[2]), "diff", "HEAD", "--binary", "--", "study"]

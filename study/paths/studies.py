@@ -67,7 +67,7 @@ class StudyPaths:
         return self.root / "code"
 
     def difference(self, short_hash: str) -> Path:
-        """What the checkout that orchestrated added to its commit, as a patch."""
+        """What the checkout that orchestrated changed in files of its commit, as a patch."""
         return self.root / "differences" / f"{short_hash}.patch"
 
     @property
