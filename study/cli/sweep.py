@@ -39,7 +39,9 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
         help="with --dry-run: speed of training, instead of timing it here",
     )
     parser.add_argument("--fresh", action="store_true", help="train anew what another study of the home has trained")
-    parser.add_argument("--max-hours", metavar="H", type=_above_zero, help="stop, saved, after so many hours of all slots")
+    parser.add_argument(
+        "--max-hours", metavar="H", type=_above_zero, help="stop, saved, after so many hours of all slots"
+    )
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
