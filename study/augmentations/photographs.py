@@ -9,22 +9,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from study.augmentations.base import NUM_FULL_VIEWS, Augmentation
+from study.augmentations.base import NUM_FULL_VIEWS, CropAugmentation
+from study.tensors.crops import Crops
 from study.tensors.images import normalise
 
 _GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2, as torchvision and PIL have it
 
 
 @dataclass(frozen=True)
-class Photographs(Augmentation):
+class Photographs(CropAugmentation):
     """One random view of each image; ranges and probabilities hold per image.
 
     In this order: resized crop and flip, brightness, contrast, saturation and hue, grey, blur, solarisation.
 
     Source: SimCLR, https://arxiv.org/abs/2002.05709, appendix A; of what differs between the two full-size views: BYOL,
     https://arxiv.org/abs/2006.07733, appendix B; of local views: SwAV, https://arxiv.org/abs/2006.09882, §3.2. The
-    order of the four colour changes is fixed here and random there. Crops are bilinear and cut from the images as the
-    dataset keeps them; views smaller than these are sampled twice as densely and averaged.
+    order of the four colour changes is fixed here and random there. Crops are bilinear: cut from the original files
+    where the dataset has them (with antialiasing), else from the images that it keeps; views smaller than these are
+    sampled twice as densely and averaged.
 
     Attributes:
         crop_area: range of the crop's share of the image's area.
@@ -100,31 +102,41 @@ class Photographs(Augmentation):
         Returns:
             float32, in [-1, 1], on the same device; of the same shape, or local_size × local_size.
         """
+        uniform = _draw(len(images), generator, part)
+        return self._photometry(_cut(images.float() / 255, self._crops(uniform, images.shape[-1], view)), uniform, view)
+
+    def crops(
+        self, num_images: int, image_size: int, generator: torch.Generator, view: int = 0,
+        part: tuple[int, int] | None = None,
+    ) -> Crops:  # fmt: skip
+        """Draw where the views lie, see the base class."""
+        return self._crops(_draw(num_images, generator, part), image_size, view)
+
+    def photometry(
+        self, crops: Tensor, generator: torch.Generator, view: int = 0, part: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Change the colours of what was cut, see the base class."""
+        return self._photometry(crops.float() / 255, _draw(len(crops), generator, part), view)
+
+    def _crops(self, uniform: Tensor, image_size: int, view: int) -> Crops:
         is_local = view >= NUM_FULL_VIEWS
-        size = (self.local_size, self.local_size) if is_local else tuple(images.shape[-2:])
-        start, total = part or (0, len(images))
-        uniform = torch.rand(14, total, generator=generator)[:, start : start + len(images)]
-        x = self._crop(images.float() / 255, uniform[:5], self.local_area if is_local else self.crop_area, size)
+        side = self.local_size if is_local else image_size
+        return Crops(
+            area=_between(uniform[0], *(self.local_area if is_local else self.crop_area)),
+            ratio=_between(uniform[1], *map(math.log, self.crop_ratio)).exp(),
+            across=uniform[3],
+            down=uniform[4],
+            is_flipped=uniform[2] < self.flip_probability,
+            size=(side, side),
+        )
+
+    def _photometry(self, x: Tensor, uniform: Tensor, view: int) -> Tensor:
         x = self._jitter(x, uniform[5:10])
         is_grey = (uniform[10] < self.grey_probability).to(x.device)
         x = torch.where(is_grey[:, None, None, None], _grey(x), x)
         x = self._blur(x, uniform[11:13], self.blur_probability[min(view, 1)])
         is_solarized = (uniform[13] < self.solarize_probability[min(view, 1)]).to(x.device)[:, None, None, None]
         return normalise(torch.where(is_solarized & (x >= 0.5), 1 - x, x))
-
-    def _crop(self, x: Tensor, uniform: Tensor, areas: tuple[float, float], size: tuple[int, ...]) -> Tensor:
-        area = _between(uniform[0], *areas)
-        ratio = _between(uniform[1], *map(math.log, self.crop_ratio)).exp()
-        width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-        affine = torch.zeros(len(x), 2, 3)
-        affine[:, 0, 0] = torch.where(uniform[2] < self.flip_probability, -width, width)
-        affine[:, 1, 1] = height
-        affine[:, 0, 2] = (2 * uniform[3] - 1) * (1 - width)
-        affine[:, 1, 2] = (2 * uniform[4] - 1) * (1 - height)
-        dense = [2 * side for side in size] if size[0] < x.shape[-1] else list(size)
-        grid = functional.affine_grid(affine.to(x.device), [*x.shape[:2], *dense], align_corners=False)
-        view: Tensor = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
-        return functional.avg_pool2d(view, 2) if dense != list(size) else view
 
     def _jitter(self, x: Tensor, uniform: Tensor) -> Tensor:
         chosen = uniform[0] < self.jitter_probability
@@ -152,6 +164,28 @@ class Photographs(Augmentation):
         ):
             rows = functional.conv2d(functional.pad(rows, padding, mode="reflect"), kernel, groups=rows.shape[1])
         return x.index_copy(0, chosen, rows.reshape(len(chosen), *x.shape[1:]))
+
+
+def _draw(num_images: int, generator: torch.Generator, part: tuple[int, int] | None) -> Tensor:
+    """All random numbers of a view, shape (14, num_images); a part has those of its rows in the whole."""
+    start, total = part or (0, num_images)
+    return torch.rand(14, total, generator=generator)[:, start : start + num_images]
+
+
+def _cut(x: Tensor, crops: Crops) -> Tensor:
+    """Crops of square images as they are given, a whole batch at a time on its device."""
+    width = (crops.area * crops.ratio).sqrt().clamp(max=1)
+    height = (crops.area / crops.ratio).sqrt().clamp(max=1)
+    affine = torch.zeros(len(x), 2, 3)
+    affine[:, 0, 0] = torch.where(crops.is_flipped, -width, width)
+    affine[:, 1, 1] = height
+    affine[:, 0, 2] = (2 * crops.across - 1) * (1 - width)
+    affine[:, 1, 2] = (2 * crops.down - 1) * (1 - height)
+    size = list(crops.size)
+    dense = [2 * side for side in size] if size[0] < x.shape[-1] else size
+    grid = functional.affine_grid(affine.to(x.device), [*x.shape[:2], *dense], align_corners=False)
+    view: Tensor = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    return functional.avg_pool2d(view, 2) if dense != size else view
 
 
 def _grey(x: Tensor) -> Tensor:

@@ -15,11 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from study.datasets._held_out import require_counts, shuffled
 from study.datasets._places import download_with_torchvision, find_folder, missing_files
-from study.datasets.base import Dataset, LabelledImages, Split
+from study.datasets.base import Dataset, Images, LabelledImages, Split
 from study.errors import DataError, shown
 
 _ALLOWED = {
@@ -82,7 +81,7 @@ class CIFAR(Dataset):
         download_with_torchvision(self.title, self.name.upper(), root, self.help_text)
         return self.locate([root])
 
-    def unlabelled(self, folder: Path) -> Tensor:
+    def unlabelled(self, folder: Path) -> Images:
         """Images of the TRAIN split in its order, uint8, shape (num_ssl_images, 3, 32, 32)."""
         return self.labelled(folder, Split.TRAIN).images
 

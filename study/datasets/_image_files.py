@@ -6,18 +6,23 @@ import os
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from study.datasets._held_out import in_turns, require_counts
 from study.datasets._listing import Listing, fingerprint
+from study.datasets._originals import Originals
 from study.datasets._pixels import cached_pixels
-from study.datasets.base import Dataset, LabelledImages, Split
+from study.datasets.base import Dataset, Images, LabelledImages, Split
 from study.errors import DataError
 from study.paths import from_user
+from study.tensors.streams import stream
+
+CropsFrom = Literal["squares", "originals"]
+_NUM_CHECKED = 64  # files of a split that are decoded before anything is started
 
 
 @dataclass(frozen=True)
@@ -27,17 +32,24 @@ class ImageFiles(Dataset):
     A seeded order of the official training set, in which classes take turns: first the validation images, then those
     for pre-training, which are also the labelled pool of the probes; the rest is unused.
 
-    Images are decoded once and kept as bytes in $STUDY_CACHE, or in `.study-cache` in the dataset's folder: 3 ·
-    image_size² bytes each. Random crops are cut from what is kept: fields near the border of the originals, and pixels
-    beyond `image_size`, are lost. `files` has the originals for loaders that want them.
+    `crops_from` says what random crops for training are cut from:
+
+    - `squares`: images are decoded once and kept as bytes in $STUDY_CACHE, or in `.study-cache` in the dataset's
+      folder: 3 · image_size² bytes each. Fields near the border of the originals, and pixels beyond `image_size`, are
+      lost to the crops.
+    - `originals`: the files are decoded whenever they are looked at, and nothing is kept. An augmentation that does not
+      begin with a crop sees the squares.
+
+    Evaluations see the same squares either way.
 
     Attributes:
         num_ssl_images: images for pre-training and probes.
         num_validation_images: images that only judge.
-        split_seed: which order; another one decodes the images again.
-        image_size: height and width of what is kept.
-        crop_share: side of the central square that is kept, as a share of the shorter side of the image, in (0, 1];
-            224/256 is the usual view of evaluations on ImageNet, 1 keeps as much as there is.
+        split_seed: which order; with `squares` another one decodes the images again.
+        image_size: height and width of the squares, and of the full-size views.
+        crop_share: side of the central square, as a share of the shorter side of the image, in (0, 1]; 224/256 is the
+            usual view of evaluations on ImageNet, 1 keeps as much as there is.
+        crops_from: `squares` or `originals`.
 
     Raises:
         ValueError: a number is out of its range.
@@ -48,6 +60,7 @@ class ImageFiles(Dataset):
     split_seed: int = 12345
     image_size: int = 224
     crop_share: float = 0.875
+    crops_from: CropsFrom = "squares"
 
     num_channels = 3
 
@@ -76,12 +89,15 @@ class ImageFiles(Dataset):
             return self.test_files(folder)
         return self._ordered(folder)[self._rows(split)]
 
-    def unlabelled(self, folder: Path) -> Tensor:
-        """Images of the TRAIN split in its order, uint8, shape (num_ssl_images, 3, size, size), mapped into memory."""
+    def unlabelled(self, folder: Path) -> Images:
+        """Images of the TRAIN split in its order, uint8, shape (num_ssl_images, 3, size, size)."""
         return self.labelled(folder, Split.TRAIN).images
 
     def labelled(self, folder: Path, split: Split) -> LabelledImages:
-        """Images, mapped into memory, and labels of one split; decodes the images when that has not been done."""
+        """Images and labels of one split: squares mapped into memory, decoded when that has not been done, or files."""
+        if self.crops_from == "originals":
+            files = self.files(folder, split)
+            return LabelledImages(self._originals(files), torch.from_numpy(files.labels))
         cache = cache_folder(folder)
         if split is Split.TEST:
             files = self.test_files(folder)
@@ -90,6 +106,16 @@ class ImageFiles(Dataset):
         files = self._ordered(folder)[: self.num_validation_images + self.num_ssl_images]
         everything, rows = self._read(files, fingerprint(self.training_files(folder), cache), cache), self._rows(split)
         return LabelledImages(everything.images[rows], everything.labels[rows])
+
+    def check(self, folder: Path) -> None:
+        """List the files, and decode all of them once and for all, or, of originals, some."""
+        if self.crops_from == "squares":
+            super().check(folder)
+            return
+        for split in (Split.TRAIN, Split.VALIDATION):
+            images = self._originals(self.files(folder, split))
+            some = torch.randperm(len(images), generator=stream("check", self.split_seed))[:_NUM_CHECKED]
+            images[some]
 
     def fingerprint(self, folder: Path) -> str:
         """sha256 over names and bytes of the training files, and of lists that choose among them."""
@@ -114,6 +140,9 @@ class ImageFiles(Dataset):
     def _rows(self, split: Split) -> slice:
         start = self.num_validation_images
         return slice(0, start) if split is Split.VALIDATION else slice(start, start + self.num_ssl_images)
+
+    def _originals(self, files: Listing) -> Originals:
+        return Originals(files, self.image_size, self.crop_share)
 
     def _read(self, files: Listing, content: str, cache: Path) -> LabelledImages:
         images = cached_pixels(files, content, self.image_size, self.crop_share, cache)

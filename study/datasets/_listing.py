@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from study.errors import DataError, JournalError, shown
 from study.fetching import sha256_of
 from study.journal.files import read_json_or_none, write_json
+from study.journal.process import num_cpus
 
 _CHUNK = 64  # files per task
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -102,7 +103,7 @@ def fingerprint(listing: Listing, cache: Path) -> str:
         return known
     digest = hashlib.sha256()
     chunks = [names[i : i + _CHUNK] for i in range(0, len(names), _CHUNK)]
-    with ThreadPoolExecutor(num_threads()) as pool:
+    with ThreadPoolExecutor(num_cpus()) as pool:
         for lines in pool.map(lambda chunk: [f"{name}\0{sha256_of(listing.root / name)}\n" for name in chunk], chunks):
             digest.update("".join(lines).encode())
     with writing(memo.parent):
@@ -125,11 +126,6 @@ def writing(folder: Path) -> Iterator[None]:
             f"cannot write to {folder}, where decoded images are kept ({error}); "
             "set STUDY_CACHE to a folder that can be written"
         ) from error
-
-
-def num_threads() -> int:
-    """Threads that read and decode: one per processor that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _remembered(memo: Path) -> str | None:

@@ -23,20 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from study.datasets._listing import Listing, num_threads, writing
+from study.datasets._decoding import decode_square
+from study.datasets._listing import Listing, writing
 from study.datasets._mapped import mapped_bytes
 from study.errors import DataError
 from study.journal.files import write_json
+from study.journal.process import num_cpus
 
 _CHUNK = 64  # images per task
 _MOST_NAMED = 20
 
 
 def cached_pixels(listing: Listing, content: str, size: int, crop_share: float, cache: Path) -> Tensor:
-    """Decode all images of a listing unless that has been done, and map the result into memory.
-
-    The shorter side is resized to `size / crop_share` pixels (bilinear, with antialiasing), then the central square of
-    `size` pixels is kept: what evaluations on ImageNet see with 224 pixels and a share of 224/256.
+    """Decode the squares of a listing (see `decode_square`) unless that has been done, and map them into memory.
 
     Args:
         listing: files in the order in which they are wanted.
@@ -74,7 +73,7 @@ def _decode_all(listing: Listing, target: Path, shape: tuple[int, ...], crop_sha
                 problems = [_decode(listing.root / listing.names[i], pixels[i], crop_share) for i in rows]
                 return [problem for problem in problems if problem]
 
-            with ThreadPoolExecutor(num_threads()) as pool:
+            with ThreadPoolExecutor(num_cpus()) as pool:
                 failed = [problem for some in pool.map(decode, range(0, len(listing), _CHUNK)) for problem in some]
             if failed:
                 named = "".join(f"\n  - {problem}" for problem in failed[:_MOST_NAMED])
@@ -106,13 +105,8 @@ def _reserve(file: int, size: int, num_images: int, folder: Path) -> None:
 
 def _decode(path: Path, row: NDArray[np.uint8], crop_share: float) -> str | None:
     """Fill a row with an image; say what is wrong with it, if anything."""
-    from torchvision.datasets.folder import pil_loader  # late: sweep files are loaded without torchvision
-    from torchvision.transforms import functional
-
-    size = row.shape[-1]
     try:
-        image = functional.resize(pil_loader(path), max(size, round(size / crop_share)))
-        row[:] = np.asarray(functional.center_crop(image, [size, size])).transpose(2, 0, 1)
+        decode_square(path, row, crop_share)
     except Exception as error:  # noqa: BLE001 - libraries of formats raise anything; all files are tried first
         return f"{path}: {error or type(error).__name__}"
     return None

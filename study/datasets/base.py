@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
+import torch
 from torch import Tensor
+
+from study.tensors.crops import Crop
 
 
 class Split(StrEnum):
@@ -17,6 +21,52 @@ class Split(StrEnum):
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
+
+
+class Images(Protocol):
+    """Images one after the other, uint8: a tensor, or what becomes one where it is looked at."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """(num_images, channels, height, width)."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """The images of a slice, or of int64 indices, uint8, shape (num_rows, channels, height, width)."""
+
+
+class OriginalImages(ABC):
+    """Images in files that are decoded when they are looked at: as evaluations see them, or random crops for training.
+
+    Its methods may be called by several threads at once.
+
+    Attributes:
+        shape: (num_images, channels, height, width) of the views of evaluations.
+    """
+
+    shape: torch.Size
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self.shape[0]
+
+    @abstractmethod
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """Views of evaluations, uint8, shape (num_rows, channels, height, width).
+
+        Raises:
+            DataError: a file cannot be decoded; names it and says what to do.
+        """
+
+    @abstractmethod
+    def read(self, row: int, into: Tensor) -> None:
+        """Write the view of evaluations of one image into a tensor of its shape; raises as indexing does."""
+
+    @abstractmethod
+    def cut(self, row: int, crops: Sequence[Crop], into: Sequence[Tensor]) -> None:
+        """Write crops of one image into tensors on the CPU, uint8, shape (channels, *size); raises as indexing does."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +78,7 @@ class LabelledImages:
         labels: int64, shape (num_images,).
     """
 
-    images: Tensor
+    images: Images
     labels: Tensor
 
 
@@ -61,7 +111,7 @@ class Dataset(ABC):
         """Download into `root` and return the folder, or raise DataError with the commands that help."""
 
     @abstractmethod
-    def unlabelled(self, folder: Path) -> Tensor:
+    def unlabelled(self, folder: Path) -> Images:
         """Images for pre-training, uint8, shape (num_ssl_images, channels, height, width)."""
 
     @abstractmethod
@@ -71,6 +121,15 @@ class Dataset(ABC):
         Raises:
             DataError: a file is missing, truncated or not in the expected format; names the file and what to do.
         """
+
+    def check(self, folder: Path) -> None:
+        """Read what training and tuning need, so that what is wrong is found before anything is started.
+
+        Raises:
+            DataError: see `labelled`.
+        """
+        for split in (Split.TRAIN, Split.VALIDATION):
+            self.labelled(folder, split)
 
     @abstractmethod
     def fingerprint(self, folder: Path) -> str:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from study.datasets._image_files import ImageFiles, cache_folder
+from study.datasets._image_files import CropsFrom, ImageFiles, cache_folder
 from study.datasets._listing import Listing, class_folders, list_classes
 from study.datasets._places import find_folder, missing_files
 from study.datasets.base import Split
@@ -64,6 +64,7 @@ class ImageNet(ImageFiles):
     num_classes: int = 1000
     class_list: str | None = None
     label_lists: tuple[str, ...] = ()
+    crops_from: CropsFrom = "originals"
 
     def locate(self, roots: Sequence[Path]) -> Path:
         """Return the first `<root>/{imagenet,ILSVRC2012,.}` with `train` and `val`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.datasets._image_files import ImageFiles
+from study.datasets._image_files import CropsFrom, ImageFiles
 from study.datasets._listing import Listing
 from study.datasets._places import find_folder, missing_files
 from study.errors import DataError, shown
@@ -38,6 +38,7 @@ class INaturalist2018(ImageFiles):
     num_ssl_images: int = 413_087
     num_validation_images: int = 24_426
     num_classes: int = 8142
+    crops_from: CropsFrom = "originals"
 
     def locate(self, roots: Sequence[Path]) -> Path:
         """Return the first `<root>/{inaturalist2018,inat2018,.}` with `train2018.json`, `val2018.json` and images."""

@@ -53,7 +53,7 @@ def num_weights(plan: Plan) -> int:
 def decoded_gb(plan: Plan) -> float:
     """Size of the decoded training images that are kept, where the dataset keeps any; test images come on top."""
     dataset: Dataset = build("datasets", plan.dataset)
-    if not hasattr(dataset, "crop_share"):
+    if getattr(dataset, "crops_from", None) != "squares":
         return 0.0
     num_images = sum(plan.dataset.params[name] for name in _COUNTED)
     return float(num_images * dataset.num_channels * dataset.image_size**2 / _GB)

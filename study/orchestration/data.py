@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from study.datasets.base import Dataset, Split
+from study.datasets.base import Dataset
 from study.errors import DataError
 from study.paths import HomePaths, from_user
 from study.plan.components import build
@@ -15,8 +15,8 @@ from study.plan.model import Plan
 def locate_data(plan: Plan, home: HomePaths) -> Path:
     """The folder with the plan's dataset: in $STUDY_DATA, the home, or the system's datasets, else downloaded.
 
-    What training and tuning need is read once, because a truncated file had better be found now than after hours;
-    nothing is kept of it, and the test split stays closed.
+    What training and tuning need is read once, because a truncated file had better be found now than after hours (of
+    original photographs that are decoded while training, some); the test split stays closed.
 
     Raises:
         DataError: nothing works, or a file is damaged; names the commands that help.
@@ -24,8 +24,7 @@ def locate_data(plan: Plan, home: HomePaths) -> Path:
     dataset: Dataset = build("datasets", plan.dataset)
     folder = _folder(dataset, home)
     try:
-        for split in (Split.TRAIN, Split.VALIDATION):
-            dataset.labelled(folder, split)
+        dataset.check(folder)
     except DataError as error:
         raise DataError(f"the images that {_origin(folder)} holds are damaged: {error}") from None
     return folder

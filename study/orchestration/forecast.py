@@ -108,7 +108,8 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
 
     from study.training.add_on import AddOn
     from study.training.assemble import build_network, component
-    from study.training.loop import backpropagate, make_views
+    from study.training.feed import make_views
+    from study.training.loop import backpropagate
 
     torch.set_num_threads(training["numerics"]["num_threads"])
     dataset = component(training, "datasets", "dataset")

@@ -11,6 +11,7 @@ import torch
 import torch.utils.deterministic
 from torch import Tensor, nn
 
+from study.datasets.base import Images
 from study.methods.base import MethodNetwork
 from study.plan.components import build
 from study.plan.model import Component
@@ -55,7 +56,7 @@ def _to_imagenet_pixels(_encoder: nn.Module, inputs: tuple[Tensor, ...]) -> tupl
     return (as_imagenet_pixels(inputs[0]), *inputs[1:])
 
 
-def build_trainer(training: Mapping[str, Any], network: MethodNetwork, images: Tensor, device: torch.device) -> Trainer:
+def build_trainer(training: Mapping[str, Any], network: MethodNetwork, images: Images, device: torch.device) -> Trainer:
     """A trainer that stands at step 0."""
     return Trainer(
         training,

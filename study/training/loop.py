@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +16,18 @@ import torch
 from torch import Tensor
 
 from study.augmentations.base import Augmentation
+from study.datasets.base import Images
 from study.errors import DivergedError
 from study.methods.base import MethodNetwork, MethodOutput, Moment
-from study.tensors.streams import stream, stream_seed
+from study.tensors.streams import stream_seed
 from study.training.add_on import AddOn, Pull, norm_over_ranks
 from study.training.diagnostics import describe_projections
+from study.training.feed import Batch, Feed
 from study.training.optimizers import build_optimizer, learning_rate
-from study.training.pairing import Keys, epoch_order, pairing_hashes, stream_keys, view_keys
+from study.training.pairing import epoch_order, pairing_hashes, stream_keys
 from study.training.team import Team
 
 _FLUSH_AFTER_S = 2.0
-_IMAGES_SHARE = 0.25  # of a GPU's memory
 _MINIMISED = ("train/criterion", "train/base_loss", "train/loss")
 
 
@@ -37,7 +39,7 @@ class StepRecord:
         step: from 1.
         metrics: `train/loss`, `train/base_loss`, `train/criterion`, `train/criterion/<term>`, `train/lr`,
             `train/criterion_scale`, `train/gradient_ratio` (norm of the criterion's gradient at the projections
-            relative to that of the base loss), `train/projections/<what>` (see `diagnostics`).
+            relative to that of the base loss), `train/projections/<what>` (see `diagnostics`), and those of `Batch`.
     """
 
     step: int
@@ -73,7 +75,7 @@ class Trainer:
         network: MethodNetwork,
         add_on: AddOn,
         augmentation: Augmentation,
-        images: Tensor,
+        images: Images,
         device: torch.device,
     ) -> None:
         """Prepare step 0.
@@ -83,7 +85,7 @@ class Trainer:
             network: initialised, or with the base's weights; moved to `device`.
             add_on: the criterion.
             augmentation: makes the views.
-            images: uint8, shape (num_images, channels, height, width).
+            images: uint8, shape (num_images, channels, height, width), or files that become so.
             device: where to train.
         """
         self.schedule = Schedule(len(images), training["batch_size"], training["epochs"])
@@ -96,9 +98,9 @@ class Trainer:
         self._augmentation = augmentation
         self._team = Team.current()
         self._team.require_divides(self.schedule.batch_size)
-        self._images = images.to(device) if _fits(images, device) else images
         self._device = device
         self._keys = stream_keys(training)
+        self._feed = Feed(images, augmentation, device, self._keys, self.schedule.batch_size)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
@@ -146,13 +148,19 @@ class Trainer:
 
         Raises:
             DivergedError: a weight is not finite after the last step.
+            DataError: an image cannot be decoded.
         """
+        with closing(self._feed.batches(self._batches())) as batches:
+            yield from self._run(batches, flush_every, must_stop)
+
+    def _run(
+        self, batches: Iterable[Batch], flush_every: int, must_stop: Callable[[], bool]
+    ) -> Iterator[list[StepRecord]]:
         self.network.train()
         pending: list[tuple[int, dict[str, Tensor | float]]] = []
         flushed = time.monotonic()
-        for epoch, index, rows in self._batches():
-            own = rows[self._team.rows(len(rows))].to(self._images.device)
-            metrics = self._update(epoch, index, self._images[own].to(self._device, non_blocking=True))
+        for batch in batches:
+            metrics = {**self._update(batch.epoch, batch.index, batch.views), **batch.metrics}
             self.step += 1
             pending.append((self.step, metrics))
             stop = must_stop()
@@ -168,18 +176,20 @@ class Trainer:
             raise DivergedError(f"after the last step {len(bad)} weights are not finite, {bad[0]} first")
 
     def _batches(self) -> Iterator[tuple[int, int, Tensor]]:
-        """Yield (epoch, step within it, image rows) from the current step on; the order is new in every epoch."""
+        """Yield (epoch, step within it, image rows) from the current step on; the order is new in every epoch.
+
+        Whoever prepares batches is ahead of `step`, which is read but once.
+        """
         per_epoch, size = self.schedule.steps_per_epoch, self.schedule.batch_size
-        for epoch in range(self.step // max(1, per_epoch), self.schedule.epochs):
+        start = self.step
+        for epoch in range(start // max(1, per_epoch), self.schedule.epochs):
             order = epoch_order(self._keys, epoch, self.schedule.num_images)
-            first = self.step - epoch * per_epoch
+            first = max(0, start - epoch * per_epoch)
             for index in range(first, per_epoch):
                 yield epoch, index, order[index * size : (index + 1) * size]
 
-    def _update(self, epoch: int, index: int, images: Tensor) -> dict[str, Tensor | float]:
+    def _update(self, epoch: int, index: int, views: list[Tensor]) -> dict[str, Tensor | float]:
         torch.manual_seed(stream_seed("network", *self._keys, epoch, index))
-        part = (self._team.rows(self.schedule.batch_size).start, self.schedule.batch_size)
-        views = make_views(self._augmentation, images, self._keys, epoch, index, part)
         moment = Moment(
             self.step, self.schedule.num_steps, self.schedule.steps_per_epoch, self._training["initial"] is not None
         )
@@ -226,27 +236,6 @@ def backpropagate(output: MethodOutput, pull: Pull) -> Tensor:
 
 def _ratio(criterion: Tensor | None, base: Tensor) -> Tensor | float:
     return 0.0 if criterion is None else norm_over_ranks(criterion) / norm_over_ranks(base)
-
-
-def _fits(images: Tensor, device: torch.device) -> bool:
-    """Whether all images may lie on the device; what is mapped into memory is read row by row on CPUs."""
-    if device.type != "cuda":
-        return True
-    return images.nbytes < _IMAGES_SHARE * torch.cuda.get_device_properties(device).total_memory
-
-
-def make_views(
-    augmentation: Augmentation, images: Tensor, keys: Keys, epoch: int, index: int, part: tuple[int, int] | None = None
-) -> list[Tensor]:
-    """The views of a batch; their randomness is a function of everything but the images.
-
-    Channels-last halves the time of convolutions on CPUs and suits tensor cores.
-    """
-    drawn = (
-        augmentation(images, stream(*view_keys(keys, epoch, index, view)), view, part)
-        for view in range(augmentation.num_views)
-    )
-    return [view.contiguous(memory_format=torch.channels_last) for view in drawn]
 
 
 def check_finite(records: Sequence[StepRecord]) -> None:

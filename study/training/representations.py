@@ -23,8 +23,10 @@ def represent(backbone: nn.Module, images: LabelledImages, device: torch.device)
     was_training = backbone.training
     backbone.eval()
     features: list[Tensor] = []
-    for batch in torch.split(images.images, _BATCH_SIZE):
-        clean = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
+    for start in range(0, len(images.images), _BATCH_SIZE):
+        clean = to_float(images.images[start : start + _BATCH_SIZE].to(device)).contiguous(
+            memory_format=torch.channels_last
+        )
         features.append(backbone(clean).float().cpu())
     backbone.train(was_training)
     return Representations(torch.cat(features).numpy(), images.labels.numpy())
@@ -39,8 +41,11 @@ def project(network: MethodNetwork, images: LabelledImages, device: torch.device
     network.eval()
     projections: list[Tensor] = []
     # Equal parts: a last one of a single image would be too few for some losses.
-    for batch in torch.tensor_split(images.images, math.ceil(len(images.images) / _BATCH_SIZE)):
-        clean = to_float(batch.to(device)).contiguous(memory_format=torch.channels_last)
+    rows = torch.arange(len(images.images))
+    for part in torch.tensor_split(rows, math.ceil(len(rows) / _BATCH_SIZE)):
+        clean = to_float(images.images[slice(int(part[0]), int(part[-1]) + 1)].to(device)).contiguous(
+            memory_format=torch.channels_last
+        )
         representations = network.backbone(clean)
         output = network.compare([representations, representations], [clean, clean])
         projections.append(output.projections[0].float().cpu())

@@ -26,7 +26,8 @@ from torchvision.transforms import v2
 
 from study.datasets.image_folder import ImageFolder
 from study.training.assemble import build_network, build_trainer, component, set_numerics
-from study.training.loop import Trainer, make_views
+from study.training.feed import make_views
+from study.training.loop import Trainer
 from tests.benchmarks._report import Measurement, print_lines
 from tests.fakes.tiny_datasets import write_image
 from tests.fakes.tiny_study import data_folder, pretraining

@@ -63,12 +63,13 @@ class TestContract:
     def test_images_and_labels_are_what_the_class_says(self, name: str, tiny: Tiny) -> None:
         dataset, folder = tiny(name)
         unlabelled = dataset.unlabelled(folder)
+        assert unlabelled.shape == unlabelled[:].shape
         shape = (dataset.num_channels, dataset.image_size, dataset.image_size)
-        assert (unlabelled.dtype, tuple(unlabelled.shape[1:])) == (torch.uint8, shape)
+        assert (unlabelled[:].dtype, tuple(unlabelled.shape[1:])) == (torch.uint8, shape)
         assert len(unlabelled) == dataset.num_ssl_images  # type: ignore[attr-defined]
         for split in Split:
             labelled = dataset.labelled(folder, split)
-            assert (labelled.images.dtype, tuple(labelled.images.shape[1:])) == (torch.uint8, shape)
+            assert (labelled.images[:].dtype, tuple(labelled.images.shape[1:])) == (torch.uint8, shape)
             assert (labelled.labels.dtype, len(labelled.labels)) == (torch.int64, len(labelled.images))
             assert set(labelled.labels.tolist()) == set(range(dataset.num_classes)), split
 
@@ -76,16 +77,16 @@ class TestContract:
         dataset, folder = tiny(name)
         seen: set[bytes] = set()
         for split in (Split.TRAIN, Split.VALIDATION):
-            images = {image.numpy().tobytes() for image in dataset.labelled(folder, split).images}
+            images = {image.numpy().tobytes() for image in dataset.labelled(folder, split).images[:]}
             assert not seen & images
             seen |= images
-        validation = {image.numpy().tobytes() for image in dataset.labelled(folder, Split.VALIDATION).images}
-        assert not validation & {image.numpy().tobytes() for image in dataset.unlabelled(folder)}
+        validation = {image.numpy().tobytes() for image in dataset.labelled(folder, Split.VALIDATION).images[:]}
+        assert not validation & {image.numpy().tobytes() for image in dataset.unlabelled(folder)[:]}
 
     def test_reading_twice_gives_the_same(self, name: str, tiny: Tiny) -> None:
         first, folder = tiny(name)
         second = dataclasses.replace(first)  # type: ignore[type-var]
-        assert torch.equal(first.unlabelled(folder), second.unlabelled(folder))
+        assert torch.equal(first.unlabelled(folder)[:], second.unlabelled(folder)[:])
         assert first.fingerprint(folder) == second.fingerprint(folder)
         assert len(first.fingerprint(folder)) == 64
 

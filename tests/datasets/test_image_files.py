@@ -273,8 +273,9 @@ class TestINaturalist:
     def test_a_missing_image(self, inat: Path) -> None:
         file = self._dataset().files(inat, Split.TRAIN).paths()[0]
         file.unlink()
-        with pytest.raises(DataError, match=f"{file}: cannot be read"):
-            self._dataset().unlabelled(inat)
+        for crops_from in ("squares", "originals"):
+            with pytest.raises(DataError, match=f"{file}: cannot be read"):
+                replace(self._dataset(), crops_from=crops_from).unlabelled(inat)[:]
 
 
 def test_jpegs_with_four_colours_become_red_green_blue(tmp_path: Path) -> None:

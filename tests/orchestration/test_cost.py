@@ -18,8 +18,8 @@ _SWEEPS = Path(__file__).parents[2] / "sweeps"
 _RATE = 1000.0
 
 
-def plan_of(name: str) -> Plan:
-    return load_plan((_SWEEPS / f"imagenet_{name}.yaml").read_text(), name)
+def plan_of(name: str, *overrides: str) -> Plan:
+    return load_plan((_SWEEPS / f"imagenet_{name}.yaml").read_text(), name, overrides)
 
 
 @pytest.mark.parametrize("name", ["swav", "vicreg", "simsiam"])
@@ -35,6 +35,11 @@ def test_a_dry_run_at_the_papers_scale(name: str, tmp_path: Path) -> None:
     epoch_s = 1_271_167 / _RATE
     (tuning,) = re.findall(r"tune ([\d,.]+), confirm", text)
     assert float(tuning.replace(",", "")) == pytest.approx(6 * tuned * (10 + 1 / 6) * epoch_s / 3600, rel=1e-3)
+    assert "decoded" not in text
+
+
+def test_decoded_photographs_take_room(tmp_path: Path) -> None:
+    text = describe(plan_of("swav", "dataset.crops_from=squares"), HomePaths(tmp_path), _RATE)
     assert "192.9 GB for decoded images" in text  # 1,281,167 × 3 × 224² bytes
 
 

@@ -21,7 +21,7 @@ from study.methods.simsiam import SimSiam
 from study.plan.model import Phase
 from study.training.add_on import AddOn
 from study.training.checkpoint import load_checkpoint, save_checkpoint
-from study.training.loop import StepRecord, Trainer, backpropagate, check_finite, make_views
+from study.training.loop import StepRecord, Trainer, backpropagate, check_finite
 from tests.fakes.tiny_study import continuation, pretraining, tiny_plan
 
 MakeTrainer = Callable[[Mapping[str, Any]], Trainer]
@@ -276,8 +276,7 @@ def test_the_gradient_ratio_is_that_of_the_two_losses_alone(make_trainer: MakeTr
     trainer = make_trainer(CONTINUATION)
     (record,) = train(trainer, 1)
     again = make_trainer(CONTINUATION)
-    epoch, index, rows = next(again._batches())
-    views = make_views(again._augmentation, again._images[rows], again._keys, epoch, index)
+    views = next(again._feed.batches(again._batches())).views
     output = again.network.train()(views)
     total = Uniformity(0.5, 2.0)(Views(output.projections)).total
     base, criterion = (
