@@ -92,7 +92,7 @@ def test_crops_are_torchvisions(folder: Path) -> None:
 
 @pytest.mark.parametrize(("size", "scale"), [((100, 75), 1), ((560, 420), 4), ((1600, 1200), 8)])
 def test_large_jpegs_are_decoded_smaller(size: tuple[int, int], scale: int, folder: Path) -> None:
-    crops = tuple(replace(crop, area=0.25, ratio=1.0) for crop in _CROPS)  # half of each side, 210 / 20 and 600 / 20 times the views
+    crops = tuple(replace(crop, area=0.25, ratio=1.0) for crop in _CROPS)  # half of each side
     for path in (folder / "train").rglob("*.JPEG"):
         tiny_datasets.write_image(path, 9, size)
     dataset = replace(_DATASET, num_ssl_images=8)
