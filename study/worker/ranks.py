@@ -20,6 +20,7 @@ import torch
 from torch import distributed
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # in the documentation, not in `__all__`
 
+from study.errors import DataError
 from study.journal.files import read_json
 from study.paths import AttemptPaths
 from study.plan.spec import RunSpec
@@ -33,11 +34,16 @@ _ROOT = Path(__file__).parents[2]
 _TIMEOUT = timedelta(minutes=30)  # of a collective call: as long as the slowest rank may take for its data
 _PATIENCE_S = 60.0
 _FLUSH_EVERY = 10
+_DATA_ERROR = "data error"  # what a rank tells rank 0 before it leaves
 
 
 @contextmanager
 def teammates(work: Workplace) -> Iterator[None]:
-    """Inside, the process group of this attempt is open, with this process as rank 0."""
+    """Inside, the process group of this attempt is open, with this process as rank 0.
+
+    Raises:
+        DataError: another rank could not read its data.
+    """
     size = work.num_processes
     if size == 1:
         yield
@@ -50,6 +56,10 @@ def teammates(work: Workplace) -> Iterator[None]:
         distributed.destroy_process_group()
         for process in others:
             process.wait(_PATIENCE_S)
+    except Exception as error:
+        if store.check([_DATA_ERROR]):  # the lost connection is but what became of it
+            raise DataError(store.get(_DATA_ERROR).decode()) from error
+        raise
     finally:
         for process in others:
             if process.poll() is None:
@@ -72,8 +82,13 @@ def begin(attempt_dir: str) -> None:
     set_numerics(spec.training["numerics"])
     work = Workplace.open(paths, spec, read_json(paths.job)["request"])
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    _join(work.device, TCPStore(address, port, size, is_master=False, timeout=_TIMEOUT), rank, size)
-    _follow(work, watch.must_stop)
+    store = TCPStore(address, port, size, is_master=False, timeout=_TIMEOUT)
+    _join(work.device, store, rank, size)
+    try:
+        _follow(work, watch.must_stop)
+    except DataError as error:
+        store.set(_DATA_ERROR, str(error))
+        raise
     distributed.destroy_process_group()
 
 

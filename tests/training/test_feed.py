@@ -26,7 +26,7 @@ from study.training.assemble import build_network, build_trainer, set_numerics
 from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.feed import Feed
 from study.training.loop import StepRecord, Trainer
-from study.training.pairing import view_keys
+from study.training.pairing import epoch_order, stream_keys, view_keys
 from study.training.team import Team
 from study.worker.entry import run_attempt
 from tests.fakes import tiny_datasets
@@ -199,10 +199,23 @@ def test_a_damaged_file_ends_the_training_where_its_batch_comes(damaged: tuple[P
         next(batches)
 
 
-def test_a_damaged_file_fails_the_run(damaged: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_damaged_file_fails_the_run(num_processes: int, damaged: tuple[Path, Path], tmp_path: Path) -> None:
+    """Also when it was another process than rank 0 that met it."""
     folder, file = damaged
-    attempt = submit(HomePaths(tmp_path / "home"), base_spec(_PLAN, 1), Nowhere(), folder=folder)
+    spec = base_spec(_PLAN, _seed_whose_second_half_meets(20))
+    home = HomePaths(tmp_path / "home")
+    attempt = submit(home, spec, Nowhere(), folder=folder, num_processes=num_processes)
     assert run_attempt(str(attempt.root)) == 1
     event = events_of(attempt)[-1]
     assert (event["event"], event["kind"], event["traceback"]) == ("failed", "data", None)
     assert event["message"].startswith(f"{file}: cannot be decoded")
+
+
+def _seed_whose_second_half_meets(row: int) -> int:
+    """A base seed for which an image is in the half of rank 1, when it comes for the first time."""
+    for seed in range(1, 20):
+        order = epoch_order(stream_keys(base_spec(_PLAN, seed).training), 0, 24).tolist()
+        if order.index(row) % 6 >= 3:
+            return seed
+    raise AssertionError
