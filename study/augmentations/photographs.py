@@ -174,18 +174,11 @@ def _draw(num_images: int, generator: torch.Generator, part: tuple[int, int] | N
 
 def _cut(x: Tensor, crops: Crops) -> Tensor:
     """Crops of square images as they are given, a whole batch at a time on its device."""
-    width = (crops.area * crops.ratio).sqrt().clamp(max=1)
-    height = (crops.area / crops.ratio).sqrt().clamp(max=1)
-    affine = torch.zeros(len(x), 2, 3)
-    affine[:, 0, 0] = torch.where(crops.is_flipped, -width, width)
-    affine[:, 1, 1] = height
-    affine[:, 0, 2] = (2 * crops.across - 1) * (1 - width)
-    affine[:, 1, 2] = (2 * crops.down - 1) * (1 - height)
-    size = list(crops.size)
-    dense = [2 * side for side in size] if size[0] < x.shape[-1] else size
-    grid = functional.affine_grid(affine.to(x.device), [*x.shape[:2], *dense], align_corners=False)
+    height, width = crops.size
+    density = 2 if height < x.shape[-1] else 1
+    grid = crops.grid(density * height, density * width, x.device)
     view: Tensor = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
-    return functional.avg_pool2d(view, 2) if dense != size else view
+    return functional.avg_pool2d(view, density) if density > 1 else view
 
 
 def _grey(x: Tensor) -> Tensor:

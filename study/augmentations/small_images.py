@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from study.augmentations.base import NUM_FULL_VIEWS, Augmentation
+from study.tensors.crops import Crops
 from study.tensors.images import normalise
 
 
@@ -92,7 +93,7 @@ class SmallImages(Augmentation):
             float32, in [-1, 1], on the same device; of the same shape, or local_size × local_size.
         """
         is_local = view >= NUM_FULL_VIEWS
-        size = (self.local_size, self.local_size) if is_local else tuple(images.shape[-2:])
+        size = (self.local_size, self.local_size) if is_local else (images.shape[-2], images.shape[-1])
         start, total = part or (0, len(images))
         rows = slice(start, start + len(images))
         uniform = torch.rand(15, total, generator=generator)[:, rows]
@@ -105,16 +106,16 @@ class SmallImages(Augmentation):
         x = self._erase(x, uniform[10:15])
         return normalise(x)
 
-    def _crop_and_flip(self, x: Tensor, uniform: Tensor, areas: tuple[float, float], size: tuple[int, ...]) -> Tensor:
-        area = _between(uniform[0], *areas)
-        ratio = _between(uniform[1], *map(math.log, self.crop_ratio)).exp()
-        width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-        affine = torch.zeros(len(x), 2, 3)
-        affine[:, 0, 0] = torch.where(uniform[2] < self.flip_probability, -width, width)
-        affine[:, 1, 1] = height
-        affine[:, 0, 2] = (2 * uniform[3] - 1) * (1 - width)
-        affine[:, 1, 2] = (2 * uniform[4] - 1) * (1 - height)
-        grid = functional.affine_grid(affine.to(x.device), [*x.shape[:2], *size], align_corners=False)
+    def _crop_and_flip(self, x: Tensor, uniform: Tensor, areas: tuple[float, float], size: tuple[int, int]) -> Tensor:
+        crops = Crops(
+            area=_between(uniform[0], *areas),
+            ratio=_between(uniform[1], *map(math.log, self.crop_ratio)).exp(),
+            across=uniform[3],
+            down=uniform[4],
+            is_flipped=uniform[2] < self.flip_probability,
+            size=size,
+        )
+        grid = crops.grid(*size, x.device)
         view: Tensor = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
         return view
 

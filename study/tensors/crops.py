@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -56,3 +57,22 @@ class Crops:
         """The crop of one image."""
         area, ratio, across, down = (float(each[row]) for each in (self.area, self.ratio, self.across, self.down))
         return Crop(area, ratio, across, down, bool(self.is_flipped[row]), self.size)
+
+    def grid(self, height: int, width: int, device: torch.device) -> Tensor:
+        """Where square images are sampled for views of height × width, for `grid_sample`: (batch, height, width, 2).
+
+        What `affine_grid` gives without `align_corners`, in a tenth of the time: rows and columns are apart here.
+        """
+        across = (self.area * self.ratio).sqrt().clamp(max=1)
+        down = (self.area / self.ratio).sqrt().clamp(max=1)
+        columns = _centres(torch.where(self.is_flipped, -across, across), (2 * self.across - 1) * (1 - across), width)
+        rows = _centres(down, (2 * self.down - 1) * (1 - down), height)
+        shape = (len(self), height, width)
+        places = (columns.to(device)[:, None, :].expand(shape), rows.to(device)[:, :, None].expand(shape))
+        return torch.stack(places, dim=-1)
+
+
+def _centres(share: Tensor, middle: Tensor, num_pixels: int) -> Tensor:
+    """Middles of the pixels along one side of a view, in coordinates from -1 to 1, shape (batch, num_pixels)."""
+    centres = torch.linspace(-1, 1, num_pixels) * (num_pixels - 1) / num_pixels
+    return centres * share[:, None] + middle[:, None]
