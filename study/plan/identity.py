@@ -18,7 +18,7 @@ _CODE_FOLDERS = (
     "tensors", "backbones", "criteria", "methods", "datasets", "augmentations", "training", "evaluations", "pretrained",
 )  # fmt: skip
 _RUN_ID = re.compile(r"(.+)-b\d+-c\d+-[0-9a-f]{12}")
-_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
+_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scipy", "scikit-learn")
 
 
 def digest(data: Mapping[str, Any]) -> str:

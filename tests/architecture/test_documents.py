@@ -24,7 +24,7 @@ def test_make_targets_in_the_readme_exist():
 
 def test_requirements_name_what_is_imported():
     """Every third-party package that the code imports stands in requirements.txt."""
-    names = {"yaml": "PyYAML", "sklearn": "scikit-learn", "threadpoolctl": "scikit-learn"}
+    names = {"yaml": "PyYAML", "sklearn": "scikit-learn", "threadpoolctl": "scikit-learn", "PIL": "pillow"}
     required = {re.split(r"[><=! #]", line)[0].lower() for line in (ROOT / "requirements.txt").read_text().splitlines()}
     imported = set()
     for file in [*(ROOT / "study").rglob("*.py"), *(ROOT / "analysis").rglob("*.py")]:

@@ -7,7 +7,8 @@ repetitions take turns, and the times are those of the processor. Every loop tra
 - lightly: its transform for SimSiam at this size, its loss, torch's loader in the same process;
 - plain torchvision: the transforms of a tutorial, one image at a time, in the same loader.
 
-Photographs are decoded once, and read as bytes afterwards; what that costs is said as a share of the first epoch.
+Photographs are decoded once and read as bytes afterwards (what that costs is said), or decoded while training: see
+`_photographs`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from study.datasets.image_folder import ImageFolder
 from study.training.assemble import build_network, build_trainer, component, set_numerics
 from study.training.feed import make_views
 from study.training.loop import Trainer
+from tests.benchmarks import _photographs
 from tests.benchmarks._report import Measurement, print_lines
 from tests.fakes.tiny_datasets import write_image
 from tests.fakes.tiny_study import data_folder, pretraining
@@ -80,6 +82,7 @@ def run() -> None:
         [
             Measurement("training", rates["ours"], peers, "images/s", more_is_better=True),
             Measurement("training, bound", rates["ours"], bound, "images/s", more_is_better=True),
+            *_photographs.measure(),
         ]
     )
 
