@@ -117,6 +117,15 @@ class ContinuationIn(_Strict):
     optimizer: ContinuationOptimizerIn
 
 
+class GeneratedIn(_Strict):
+    """What a frozen file says of an arm that a rule of `ablate` had generated."""
+
+    from_: str = Field(alias="from")
+    dropped: list[str] = []
+    swapped: list[str] = []
+    weights: Literal["tuned", "inherited"] = "tuned"
+
+
 class ArmIn(_Strict):
     """One arm; keys other than these are fixed fields of its criterion."""
 
@@ -127,6 +136,7 @@ class ArmIn(_Strict):
     strength: Annotated[float, Field(gt=0)] | None = None
     start: dict[str, float] = {}
     space: dict[str, RangeIn] | None = None
+    generated: GeneratedIn | None = None
 
 
 ALL = "all"  # instead of names
