@@ -194,9 +194,14 @@ class NumericsIn(_Strict):
     """What changes the bits of a result."""
 
     num_threads: Annotated[int, Field(ge=1, le=64)] = 1
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     deterministic: bool = True
     micro_batch_size: Annotated[int, Field(ge=2)] | None = None
+    compile: bool = False
+
+    def as_identity(self) -> dict[str, Any]:
+        """What is hashed; what was added later is there only when it is used, so that older names stay."""
+        return {key: value for key, value in self.model_dump().items() if key != "compile" or value}
 
 
 class SweepIn(_Strict):
