@@ -25,7 +25,7 @@ from typing import Any
 
 from study.journal.files import create_once, read_json, read_json_or_none, write_json
 from study.journal.process import this_process
-from study.paths import WorkerPaths
+from study.paths import AttemptPaths, WorkerPaths
 from study.worker.process import ENTRY, begin
 
 _BEAT_EVERY_S = 5.0
@@ -84,8 +84,19 @@ def serve(worker_dir: str) -> str:
 
 
 def execute(attempt_dir: str) -> int:
-    """Execute one attempt in this process: a job of its own instead of a worker's."""
-    return begin(attempt_dir, None)
+    """Execute one attempt in this process: a job of its own instead of a worker's.
+
+    A job of several machines does this on each; the first one's task is the attempt, the others stand by it.
+    """
+    if os.environ.get("SLURM_PROCID", "0") != "0":
+        from study.worker.ranks import stand_by
+
+        return stand_by(attempt_dir)
+    try:
+        return begin(attempt_dir, None)
+    finally:
+        if os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+            AttemptPaths(Path(attempt_dir)).left.touch()
 
 
 class Allocation:
