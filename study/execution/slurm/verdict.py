@@ -67,7 +67,7 @@ def ending_of_warned(record: JobRecord | None, log: Path, node: str | None, *, i
 
 
 def ending_of_process(
-    exit_code: int | None, logs: tuple[Path, ...], node: str | None, *, is_oom: bool = False
+    exit_code: int | None, logs: tuple[Path, ...], node: str | None, *, is_oom: bool | None = None
 ) -> Ending:
     """Why an attempt ended whose worker lives on, which says whether the kernel has killed for want of memory."""
     tails = [log_tail(log) for log in logs]
