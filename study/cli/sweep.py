@@ -18,6 +18,8 @@ from study.paths import HomePaths, from_user
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from study.plan.model import Plan
+
 
 def run_sweep(argv: Sequence[str] | None = None) -> int:
     """Parse the arguments and run the study, or carry on with it."""
@@ -38,6 +40,11 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
         type=_above_zero,
         help="with --dry-run: speed of training, instead of timing it here",
     )
+    parser.add_argument(
+        "--freeze",
+        metavar="FOLDER",
+        help="write each study's file with every arm and field spelled out into FOLDER; do nothing else",
+    )
     parser.add_argument("--fresh", action="store_true", help="train anew what another study of the home has trained")
     parser.add_argument(
         "--max-hours", metavar="H", type=_above_zero, help="stop, saved, after so many hours of all slots"
@@ -52,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
     path = _find_sweep(args.sweep)
     text = _read_sweep(path)
     home = chosen_home(args)
-    summary = None if args.dry_run else _finished_before(home, text, args.overrides)
+    summary = None if args.dry_run or args.freeze is not None else _finished_before(home, text, args.overrides)
     if summary is not None:
         print(summary)
         return FINISHED
@@ -69,6 +76,10 @@ def _run(args: argparse.Namespace) -> int:
         from study.plan.load import load_plans
 
         plans = load_plans(text, args.sweep, args.overrides)
+    if args.freeze is not None:
+        for path in _freeze(plans, from_user(args.freeze)):
+            print(path)
+        return FINISHED
     if args.dry_run:
         from study.cli.dry_run import describe
 
@@ -91,6 +102,22 @@ def _run(args: argparse.Namespace) -> int:
             return code
         worst = max(worst, code)
     return worst
+
+
+def _freeze(plans: Sequence[Plan], folder: Path) -> list[Path]:
+    """Write a sweep file per plan that leaves nothing open; a file that is there stays."""
+    from study.plan.freeze import frozen
+
+    paths = [folder / f"{plan.study}.yaml" for plan in plans]
+    if there := [str(path) for path in paths if _exists(path)]:
+        raise UserError(f"{', '.join(there)}: there already; move it away, or freeze into another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, plan in zip(paths, plans, strict=True):
+            path.write_text(frozen(plan), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
+    return paths
 
 
 def _find_sweep(given: str) -> Path:

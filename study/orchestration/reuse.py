@@ -17,17 +17,22 @@ from study.paths import HomePaths, RunPaths
 from study.plan.identity import code_identity
 from study.plan.spec import EvaluationRequest, RunSpec
 
+_DRAFT = ".reuse."
+
 
 class TrainedRuns:
     """The completed trainings of the other studies of a home, as they are when first asked for."""
 
     def __init__(self, home: HomePaths, study: str) -> None:
+        """Remove what a kill in the middle of taking over has left; whoever asks holds the study's lease."""
         self._home, self._study = home, study
+        for draft in home.study(study).root.glob(f"{_DRAFT}*"):
+            shutil.rmtree(draft, ignore_errors=True)
 
     def take_over(self, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest]) -> bool:
         """Make `run` from an equal one, with those of `evaluations` that it has; False when there is none.
 
-        The run appears whole or not at all: a kill in between leaves a draft that nobody reads.
+        The run appears whole or not at all.
         """
         if run.root.exists():
             return False
@@ -37,7 +42,7 @@ class TrainedRuns:
         if source is None:
             return False
         run.root.parent.mkdir(parents=True, exist_ok=True)
-        draft = RunPaths(Path(tempfile.mkdtemp(dir=run.root.parent.parent, prefix=".reuse.")))
+        draft = RunPaths(Path(tempfile.mkdtemp(dir=run.root.parent.parent, prefix=_DRAFT)))
         try:
             _fill(draft, source, spec, [request.key for request in evaluations])
             draft.root.rename(run.root)

@@ -68,6 +68,16 @@ class AttemptPaths:
         return self.root / "log.err"
 
     @property
+    def rendezvous(self) -> Path:
+        """Where the other machines of a job find rank 0."""
+        return self.root / "rendezvous.json"
+
+    @property
+    def left(self) -> Path:
+        """Tells the other machines of a job that rank 0 is done."""
+        return self.root / "left"
+
+    @property
     def run(self) -> RunPaths:
         """The run this is an attempt at."""
         return RunPaths(self.root.parent.parent)

@@ -11,7 +11,7 @@ from study import registry
 from study.errors import Problem, did_you_mean
 from study.plan import components
 from study.plan.model import Arm, Component
-from study.plan.schema import ALL, AblateIn
+from study.plan.schema import ALL, AblateIn, ArmIn
 from study.plan.spaces import STRENGTH
 
 
@@ -47,6 +47,51 @@ def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
             *_swapped(parent, rule, path, problems),
         )
     ]
+
+
+def restored(arms: Mapping[str, Arm | None], name: str, given: ArmIn, problems: list[Problem]) -> Arm | None:
+    """The arm `name` with what a frozen file says of the rule that had generated it.
+
+    Args:
+        arms: all declared arms.
+        name: which one.
+        given: its entry in the file.
+        problems: every problem found is appended here.
+    """
+    arm, told, path = arms[name], given.generated, f"arms.{name}.generated"
+    if arm is None or told is None:
+        return arm
+    parent = arms.get(told.from_)
+    if parent is None or told.from_ == name or parent.criterion.name != arm.criterion.name:
+        if told.from_ not in arms or told.from_ == name:
+            others = [other for other in arms if other != name]
+            problems.append(Problem(f"{path}.from", f"no other arm {told.from_!r}.{did_you_mean(told.from_, others)}"))
+        elif parent is not None:
+            message = f"{parent.name} has the criterion {parent.criterion.name}, but {name} has {arm.criterion.name}"
+            problems.append(Problem(f"{path}.from", message))
+        return arm
+    before = len(problems)
+    parts = registry.component("criteria", arm.criterion.name).components
+    for index, part in enumerate(told.dropped):
+        if part not in parts:
+            message = f"{arm.criterion.name} has no component {part!r}.{did_you_mean(part, parts)}"
+            problems.append(Problem(f"{path}.dropped[{index}]", message))
+        elif any(arm.criterion.params[field] != value for field, value in parts[part].items()):
+            off = ", ".join(f"{field}: {value:g}" for field, value in parts[part].items())
+            problems.append(Problem(f"{path}.dropped[{index}]", f"{part} is not switched off in {name}; write {off}"))
+    for index, field in enumerate(told.swapped):
+        if field not in arm.criterion.params:
+            message = f"{arm.criterion.name} has no field {field!r}.{did_you_mean(field, arm.criterion.params)}"
+            problems.append(Problem(f"{path}.swapped[{index}]", message))
+    if len(problems) > before:
+        return arm
+    return replace(
+        arm,
+        parent=parent.name,
+        dropped=tuple(told.dropped),
+        swapped={field: arm.criterion.params[field] for field in told.swapped},
+        inherits=told.weights == "inherited",
+    )
 
 
 def _without(parent: Arm, given: list[str], path: str, problems: list[Problem], *, keep: bool) -> Iterator[Arm]:

@@ -16,7 +16,7 @@ from study.plan.salvage import has
 from study.plan.schema import MAX_NAME, ArmIn, SweepIn
 from study.plan.space import FloatRange
 
-_OWN_KEYS = ("continue", "criterion", "preset", "strength", "start", "space")
+_OWN_KEYS = ("continue", "criterion", "preset", "strength", "start", "space", "generated")
 
 
 def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> list[Arm]:
@@ -36,6 +36,8 @@ def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> 
     declared = {
         name: _declared(name, arm, shared, start, problems, is_searched=is_searched) for name, arm in sweep.arms.items()
     }
+    for name, arm in sweep.arms.items():
+        declared[name] = ablations.restored(declared, name, arm, problems)
     arms = [arm for arm in declared.values() if arm is not None]
     rules = sweep.ablate if isinstance(sweep.ablate, list) else [sweep.ablate]
     for index, rule in enumerate(rules):

@@ -110,7 +110,7 @@ def _plan(
         equivalence_margin_pp=sweep.equivalence_margin_pp,
         tune=_tune(sweep),
         confirm=Confirm(tuple(sweep.confirm.base_seeds), tuple(sweep.confirm.continuation_seeds)),
-        numerics=sweep.numerics.model_dump(),
+        numerics=sweep.numerics.as_identity(),
     )  # fmt: skip
 
 

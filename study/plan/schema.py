@@ -117,6 +117,15 @@ class ContinuationIn(_Strict):
     optimizer: ContinuationOptimizerIn
 
 
+class GeneratedIn(_Strict):
+    """What a frozen file says of an arm that a rule of `ablate` had generated."""
+
+    from_: str = Field(alias="from")
+    dropped: list[str] = []
+    swapped: list[str] = []
+    weights: Literal["tuned", "inherited"] = "tuned"
+
+
 class ArmIn(_Strict):
     """One arm; keys other than these are fixed fields of its criterion."""
 
@@ -127,6 +136,7 @@ class ArmIn(_Strict):
     strength: Annotated[float, Field(gt=0)] | None = None
     start: dict[str, float] = {}
     space: dict[str, RangeIn] | None = None
+    generated: GeneratedIn | None = None
 
 
 ALL = "all"  # instead of names
@@ -184,9 +194,14 @@ class NumericsIn(_Strict):
     """What changes the bits of a result."""
 
     num_threads: Annotated[int, Field(ge=1, le=64)] = 1
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     deterministic: bool = True
     micro_batch_size: Annotated[int, Field(ge=2)] | None = None
+    compile: bool = False
+
+    def as_identity(self) -> dict[str, Any]:
+        """What is hashed; what was added later is there only when it is used, so that older names stay."""
+        return {key: value for key, value in self.model_dump().items() if key != "compile" or value}
 
 
 class SweepIn(_Strict):

@@ -34,6 +34,7 @@ class Resources:
         partition: or several, with commas between.
         account: that is charged.
         qos: quality of service.
+        nodes: machines of one job, over which the processes of a run are spread; what follows is wanted of each.
         gpus: GPUs per job.
         gpu_type: as the cluster calls it, e.g. `a100`.
         cpus: cores per job.
@@ -46,6 +47,7 @@ class Resources:
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
+    nodes: int = 1
     gpus: int = 0
     gpu_type: str | None = None
     cpus: int = 1
@@ -101,7 +103,7 @@ class Site:
         checkpoint_every_s: seconds between two checkpoints of a run.
         home: folder where studies live, unless the command or $STUDY_HOME names another.
         slurm: how SLURM is used; None with other executors.
-        processes_per_run: processes on one machine that train a run together, with a GPU each where there are any.
+        processes_per_run: processes that train a run together, with a GPU each where there are any.
     """
 
     executor: str = "local"
@@ -123,6 +125,7 @@ _RESOURCES: Mapping[str, values.Check] = {
     "partition": values.word,
     "account": values.word,
     "qos": values.word,
+    "nodes": values.whole_number(1),
     "gpus": values.whole_number(0),
     "gpu_type": values.word,
     "cpus": values.whole_number(1),
@@ -174,6 +177,7 @@ def load_site(path: Path | None, chosen_by: str = "--site") -> Site:
     if executor == "slurm":
         slurm = _slurm(given, phases, problems)
         _check_together(slurm, problems)
+        _check_nodes(slurm, site.processes_per_run, problems)
         site = replace(site, slots=site.slots or SLURM_SLOTS, slurm=slurm)
     elif executor in ("local", "inline"):
         advice = (
@@ -259,6 +263,22 @@ def _check_together(slurm: Slurm, problems: list[Problem]) -> None:
     if slurm.resources.gpu_type and not has_gpus and "gpus" not in wrong:
         message = f"{slurm.resources.gpu_type!r} says which GPUs, but not how many; write `gpus: 1`"
         problems.append(Problem("gpu_type", message))
+
+
+def _check_nodes(slurm: Slurm, num_processes: int, problems: list[Problem]) -> None:
+    """The processes of a run are spread evenly, and several machines are taken for one run alone."""
+    wrong = {problem.path.rpartition(".")[2] for problem in problems}
+    if wrong & {"nodes", "mode", "processes_per_run"}:
+        return
+    for place, resources in slurm.requests.items():
+        if resources.nodes > 1 and slurm.mode is not Mode.JOBS:
+            message = f"{resources.nodes} machines for one run need a job of their own; write `mode: jobs`"
+            problems.append(Problem(_at(place, "nodes"), message))
+        elif num_processes % resources.nodes:
+            processes = f"{num_processes} process{'es' if num_processes > 1 else ''} per run"
+            each = f"{processes} cannot be spread evenly over {resources.nodes} machines"
+            most = resources.nodes * max(1, resources.gpus)
+            problems.append(Problem(_at(place, "nodes"), f"{each}; write e.g. `processes_per_run: {most}`"))
 
 
 def _at(place: str, key: str) -> str:

@@ -22,7 +22,7 @@ class Pull:
     Attributes:
         total: scaled scalar that is added to the base loss, detached.
         terms: named, unweighted scalars, detached.
-        gradient: of the total at this process's projections; None when it has none.
+        gradient: of the total at this process's projections, at least float32; None when it has none.
     """
 
     total: Tensor
@@ -48,26 +48,35 @@ class AddOn:
         self._strength = strength
         self.scale = 1.0 if strength is None else None
 
-    def pull(self, output: MethodOutput) -> Pull:
+    def pull(self, output: MethodOutput, loss_scale: float = 1.0) -> Pull:
         """Judge the projections of all processes.
+
+        Args:
+            output: what the method made of the batch.
+            loss_scale: factor under which gradients of the base loss are taken, see `Precision`.
 
         Raises:
             DivergedError: the scale is needed, and one of the two gradients is zero or not finite.
         """
-        leaf = output.projections.detach().requires_grad_()
+        leaf = output.projections.detach()
+        if leaf.dtype in (torch.float16, torch.bfloat16):
+            leaf = leaf.float()  # half precision would round the gradient that is taken here
+        leaf.requires_grad_()
         with torch.enable_grad():
             result = self._criterion(Views(gather_rows(leaf, dim=1)))
         gradient = None
         if result.total.requires_grad:
             (gradient,) = torch.autograd.grad(result.total, leaf)
         if self.scale is None:
-            self.scale = self._calibrated(output, gradient)
+            self.scale = self._calibrated(output, gradient, loss_scale)
         scaled = gradient if gradient is None or self.scale == 1 else gradient * self.scale
         return Pull(result.total.detach() * self.scale, result.terms, scaled)
 
-    def _calibrated(self, output: MethodOutput, gradient: Tensor | None) -> float:
+    def _calibrated(self, output: MethodOutput, gradient: Tensor | None, loss_scale: float) -> float:
         assert self._strength is not None
-        (base,) = torch.autograd.grad(output.loss, output.projections, retain_graph=True)
+        of_loss = torch.full_like(output.loss, loss_scale)
+        (base,) = torch.autograd.grad(output.loss, output.projections, of_loss, retain_graph=True)
+        base = base.float() / loss_scale if loss_scale != 1 else base
         own = norm_over_ranks(gradient) if gradient is not None else base.new_zeros(())
         ratio = float(norm_over_ranks(base) / own)
         if not (math.isfinite(ratio) and ratio > 0):

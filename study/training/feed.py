@@ -94,8 +94,7 @@ class Feed:
 
     def _from_files(self, images: OriginalImages, places: Iterable[Place]) -> Iterator[Batch]:
         waiting, begun = iter(places), deque[_Begun]()
-        # All processes of a team are on this machine.
-        pool = ThreadPoolExecutor(max(1, num_cpus() // self._team.size), thread_name_prefix="decode")
+        pool = ThreadPoolExecutor(max(1, num_cpus() // self._team.num_on_this_machine), thread_name_prefix="decode")
         handed_out = time.perf_counter()
         try:
             while True:

@@ -25,6 +25,7 @@ from study.training.diagnostics import describe_projections
 from study.training.feed import Batch, Feed
 from study.training.optimizers import build_optimizer, learning_rate
 from study.training.pairing import epoch_order, pairing_hashes, stream_keys
+from study.training.precision import Precision
 from study.training.team import Team
 
 _FLUSH_AFTER_S = 2.0
@@ -39,7 +40,8 @@ class StepRecord:
         step: from 1.
         metrics: `train/loss`, `train/base_loss`, `train/criterion`, `train/criterion/<term>`, `train/lr`,
             `train/criterion_scale`, `train/gradient_ratio` (norm of the criterion's gradient at the projections
-            relative to that of the base loss), `train/projections/<what>` (see `diagnostics`), and those of `Batch`.
+            relative to that of the base loss), `train/projections/<what>` (see `diagnostics`), with float16 also
+            `train/loss_scale`, and those of `Batch`.
     """
 
     step: int
@@ -92,7 +94,10 @@ class Trainer:
         self.step = 0
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.micro_batch_size = training["numerics"]["micro_batch_size"]
+        if training["numerics"].get("compile"):
+            self.network.backbone.compile()
         self.optimizer = build_optimizer(self.network, training["optimizer"], network.own_rates)
+        self._precision = Precision(training["numerics"], device)
         self._training = training
         self._add_on = add_on
         self._augmentation = augmentation
@@ -109,6 +114,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "criterion_scale": self._add_on.scale,
+            "loss_scaler": self._precision.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -116,6 +122,7 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._add_on.scale = state["criterion_scale"]
+        self._precision.load_state(state["loss_scaler"])
         self.step = int(state["step"])
 
     def pairing(self) -> dict[str, str]:
@@ -197,17 +204,16 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group.get("own_rate") or rate
         self.network.before_step(moment)
-        with torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self._training["numerics"]["dtype"] == "bfloat16"
-        ):
+        with self._precision.autocast():
             output: MethodOutput = self.network(views)
         self.optimizer.zero_grad(set_to_none=True)
-        pull = self._add_on.pull(output)
-        base_gradient = backpropagate(output, pull)
+        loss_scale = self._precision.loss_scale
+        pull = self._add_on.pull(output, loss_scale or 1.0)
+        base_gradient = backpropagate(output, pull, loss_scale or 1.0)
         self._team.average_gradients(self.network.parameters())
         base_loss = self._team.mean(output.loss.detach())
         self.network.before_update(moment)
-        self.optimizer.step()
+        self._precision.step(self.optimizer)
         self.network.after_update(moment)
         return {
             "train/loss": base_loss + pull.total,
@@ -218,20 +224,27 @@ class Trainer:
             "train/gradient_ratio": _ratio(pull.gradient, base_gradient),
             **{f"train/projections/{name}": value for name, value in describe_projections(output.projections).items()},
             "train/lr": rate,
+            **({} if loss_scale is None else {"train/loss_scale": loss_scale}),
         }
 
 
-def backpropagate(output: MethodOutput, pull: Pull) -> Tensor:
-    """Add the gradients of base loss and criterion to the parameters; return the base loss's at the projections."""
+def backpropagate(output: MethodOutput, pull: Pull, loss_scale: float = 1.0) -> Tensor:
+    """Add the gradients of base loss and criterion, times `loss_scale`, to the parameters.
+
+    Returns:
+        The gradient of the base loss at the projections.
+    """
     seen: list[Tensor] = []
     handle = output.projections.register_hook(seen.append)  # type: ignore[no-untyped-call]
+    of_loss = torch.full_like(output.loss, loss_scale)
     if pull.gradient is None:
-        torch.autograd.backward([output.loss])
+        torch.autograd.backward([output.loss], [of_loss])
     else:
-        one = torch.ones_like(output.loss)
-        torch.autograd.backward([output.loss, output.projections], [one, pull.gradient])
+        own = (pull.gradient * loss_scale if loss_scale != 1 else pull.gradient).to(output.projections.dtype)
+        torch.autograd.backward([output.loss, output.projections], [of_loss, own])
     handle.remove()
-    return seen[0] if pull.gradient is None else seen[0] - pull.gradient
+    both = seen[0].float() / loss_scale if loss_scale != 1 else seen[0]
+    return both if pull.gradient is None else both - pull.gradient
 
 
 def _ratio(criterion: Tensor | None, base: Tensor) -> Tensor | float:
@@ -241,6 +254,8 @@ def _ratio(criterion: Tensor | None, base: Tensor) -> Tensor | float:
 def check_finite(records: Sequence[StepRecord]) -> None:
     """Raise DivergedError when what is minimised is not finite; names the first such step, and its terms first."""
     for record in records:
+        if (scale := record.metrics.get("train/loss_scale", 1.0)) < 1:
+            raise DivergedError(f"step {record.step}: gradients stay beyond float16 at a loss scale of {scale:g}")
         terms = (name for name in record.metrics if name.startswith("train/criterion/"))
         bad = [name for name in (*terms, *_MINIMISED) if not math.isfinite(record.metrics[name])]
         if not set(_MINIMISED).isdisjoint(bad):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,6 +30,11 @@ class Team:
         if distributed.is_available() and distributed.is_initialized():
             return cls(distributed.get_rank(), distributed.get_world_size())
         return cls()
+
+    @property
+    def num_on_this_machine(self) -> int:
+        """How many share the processors of this machine, as torchrun and this project's ranks tell it."""
+        return 1 if self.size == 1 else min(self.size, int(os.environ.get("LOCAL_WORLD_SIZE", self.size)))
 
     def require_divides(self, batch_size: int) -> None:
         """Raise UserError unless all processes get equally many rows; losses are averaged over processes."""

@@ -25,7 +25,8 @@ from typing import Any
 
 from study.journal.files import create_once, read_json, read_json_or_none, write_json
 from study.journal.process import this_process
-from study.paths import WorkerPaths
+from study.paths import AttemptPaths, WorkerPaths
+from study.worker.oom import num_oom_kills
 from study.worker.process import ENTRY, begin
 
 _BEAT_EVERY_S = 5.0
@@ -84,8 +85,19 @@ def serve(worker_dir: str) -> str:
 
 
 def execute(attempt_dir: str) -> int:
-    """Execute one attempt in this process: a job of its own instead of a worker's."""
-    return begin(attempt_dir, None)
+    """Execute one attempt in this process: a job of its own instead of a worker's.
+
+    A job of several machines does this on each; the first one's task is the attempt, the others stand by it.
+    """
+    if os.environ.get("SLURM_PROCID", "0") != "0":
+        from study.worker.ranks import stand_by
+
+        return stand_by(attempt_dir)
+    try:
+        return begin(attempt_dir, None)
+    finally:
+        if os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+            AttemptPaths(Path(attempt_dir)).left.touch()
 
 
 class Allocation:
@@ -100,6 +112,7 @@ class Allocation:
         self._signal: str | None = None
         self._begun = self._busy = time.monotonic()
         self._longest_s = 0.0
+        self._oom_kills = num_oom_kills()
         self._next_beat = self._next_look = 0.0
 
     def serve(self) -> Leaving:
@@ -153,7 +166,11 @@ class Allocation:
                 continue
             has_news, self._busy, self._next_look = True, time.monotonic(), 0.0
             self._longest_s = max(self._longest_s, self._busy - child.begun)
-            ending = {"exit_code": os.waitstatus_to_exitcode(status), "max_rss_mb": usage.ru_maxrss / 1024}
+            exit_code, killed_before, self._oom_kills = (
+                os.waitstatus_to_exitcode(status), self._oom_kills, num_oom_kills()
+            )  # fmt: skip
+            is_oom = exit_code == -signal.SIGKILL and self._oom_kills > killed_before
+            ending = {"exit_code": exit_code, "is_oom": is_oom, "max_rss_mb": usage.ru_maxrss / 1024}
             write_json(self._paths.ended(child.number), {**ending, "t": time.time()})
         return has_news
 

@@ -59,7 +59,7 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
 
     spec, job = RunSpec.from_json(read_json(paths.run.spec)), read_json(paths.job)
     set_numerics(spec.training["numerics"])
-    work = Workplace.open(paths, spec, job["request"])
+    work = Workplace.open(paths, spec, job)
     trained = read_json_or_none(paths.run.trained)
     checkpoint = None if trained else newest_checkpoint(paths)
     start = (trained["step"], trained["attempt"]) if trained else (0, None)

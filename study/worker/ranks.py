@@ -3,14 +3,19 @@
 They are told who they are as torchrun tells it: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT. Only rank 0
 writes into the attempt's folder; the others send what they say to its log. They leave when rank 0 leaves, whatever the
 reason: between two steps all ask each other whether to stop, and a lost connection ends the rest.
+
+On several machines rank 0 leaves in the attempt's folder where it can be reached, and a task on each of the others,
+which `stand_by` is, starts the ranks of its machine.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -21,7 +26,7 @@ from torch import distributed
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]  # in the documentation, not in `__all__`
 
 from study.errors import DataError
-from study.journal.files import read_json
+from study.journal.files import read_json, read_json_or_none, write_json
 from study.paths import AttemptPaths
 from study.plan.spec import RunSpec
 from study.training.assemble import set_numerics
@@ -29,10 +34,11 @@ from study.training.loop import check_finite
 from study.worker.preemption import StopWatch, stop_together
 from study.worker.workplace import Workplace, newest_checkpoint
 
-_HOST = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
 _ROOT = Path(__file__).parents[2]
 _TIMEOUT = timedelta(minutes=30)  # of a collective call: as long as the slowest rank may take for its data
 _PATIENCE_S = 60.0
+_LOOK_EVERY_S = 1.0
 _FLUSH_EVERY = 10
 _DATA_ERROR = "data error"  # what a rank tells rank 0 before it leaves
 
@@ -48,10 +54,15 @@ def teammates(work: Workplace) -> Iterator[None]:
     if size == 1:
         yield
         return
-    store = TCPStore(_HOST, 0, size, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)
-    others = [_start(work.attempt, rank, size, store.port) for rank in range(1, size)]
+    host = _LOOPBACK if work.num_nodes == 1 else socket.gethostname()
+    store = TCPStore(host, 0, size, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)
+    master, per_node = (host, store.port), size // work.num_nodes
+    others = [_start(work.attempt, rank, rank, (size, per_node), master) for rank in range(1, per_node)]
+    os.environ["LOCAL_WORLD_SIZE"] = str(per_node)  # as the others are told
     try:
-        _join(work.device, store, 0, size)
+        if work.num_nodes > 1:
+            write_json(work.attempt.rendezvous, {"host": host, "port": store.port})
+        _join(work.device, store, 0, size, host)
         yield
         distributed.destroy_process_group()
         for process in others:
@@ -61,12 +72,40 @@ def teammates(work: Workplace) -> Iterator[None]:
             raise DataError(store.get(_DATA_ERROR).decode()) from error
         raise
     finally:
+        os.environ.pop("LOCAL_WORLD_SIZE", None)
         for process in others:
             if process.poll() is None:
                 process.kill()
                 process.wait()
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def stand_by(attempt_dir: str) -> int:
+    """Be the task of another machine of the job: its ranks begin when rank 0 is there; leave when that has left.
+
+    Warnings go to the ranks, which agree on when to stop. When rank 0 is killed, it is SLURM that ends this task.
+
+    Returns:
+        Exit code: 0, or 1 when a rank of this machine has failed.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda *_: None)
+    paths = AttemptPaths(Path(attempt_dir))
+    job = read_json(paths.job)
+    size = job["request"]["num_processes"]
+    per_node = size // job["job"]["nodes"]
+    first = int(os.environ["SLURM_PROCID"]) * per_node
+    ranks: list[subprocess.Popen[bytes]] = []
+    while not paths.left.exists():
+        place = None if ranks else read_json_or_none(paths.rendezvous)
+        if place is not None:
+            master = (place["host"], place["port"])
+            ranks = [_start(paths, first + i, i, (size, per_node), master) for i in range(per_node)]
+        if any(process.poll() for process in ranks):
+            return 1
+        time.sleep(_LOOK_EVERY_S)
+    return int(any(process.wait(_PATIENCE_S) for process in ranks))
 
 
 def begin(attempt_dir: str) -> None:
@@ -80,10 +119,10 @@ def begin(attempt_dir: str) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     spec = RunSpec.from_json(read_json(paths.run.spec))
     set_numerics(spec.training["numerics"])
-    work = Workplace.open(paths, spec, read_json(paths.job)["request"])
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(address, port, size, is_master=False, timeout=_TIMEOUT)
-    _join(work.device, store, rank, size)
+    work = Workplace.open(paths, spec, read_json(paths.job))
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(host, port, size, is_master=False, timeout=_TIMEOUT)
+    _join(work.device, store, rank, size, host)
     try:
         _follow(work, watch.must_stop)
     except DataError as error:
@@ -101,10 +140,13 @@ def _follow(work: Workplace, wants_to_stop: Callable[[], bool]) -> None:
         check_finite(records)
 
 
-def _start(attempt: AttemptPaths, rank: int, size: int, port: int) -> subprocess.Popen[bytes]:
+def _start(
+    attempt: AttemptPaths, rank: int, local_rank: int, sizes: tuple[int, int], master: tuple[str, int]
+) -> subprocess.Popen[bytes]:
+    """Start a rank; `sizes` are the numbers of processes in all and on this machine, `master` is where rank 0 is."""
     place = {
-        "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": _HOST,
-        "MASTER_PORT": port,
+        "RANK": rank, "LOCAL_RANK": local_rank, "WORLD_SIZE": sizes[0], "LOCAL_WORLD_SIZE": sizes[1],
+        "MASTER_ADDR": master[0], "MASTER_PORT": master[1],
     }  # fmt: skip
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command: Sequence[str] = [sys.executable, "-m", "study.worker.ranks", str(attempt.root)]
@@ -112,8 +154,8 @@ def _start(attempt: AttemptPaths, rank: int, size: int, port: int) -> subprocess
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
 
 
-def _join(device: torch.device, store: Store, rank: int, size: int) -> None:
-    if device.type == "cpu":
+def _join(device: torch.device, store: Store, rank: int, size: int, host: str) -> None:
+    if device.type == "cpu" and host == _LOOPBACK:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_TIMEOUT)

@@ -27,6 +27,7 @@ from study.worker.workplace import Resumption, Workplace, trained_attempt, weigh
 
 _FLUSH_EVERY = 10
 _HEARTBEAT_EVERY_S = 2.0
+_AT_EPOCH_ENDS = 0.1  # of the usual time between two checkpoints: at the end of epochs shorter than that, none is due
 
 
 def train(
@@ -83,13 +84,15 @@ def _run(work: Workplace, trainer: Trainer, events: EventWriter, watch: StopWatc
         for record in records:
             events.append("step", step=record.step, metrics=dict(record.metrics))
         check_finite(records)
-        if pruner is not None and not trainer.is_done and trainer.step % trainer.schedule.steps_per_epoch == 0:
+        is_epoch_end = trainer.step % trainer.schedule.steps_per_epoch == 0
+        if pruner is not None and not trainer.is_done and is_epoch_end:
             pruner.judge(trainer.network, trainer.step // trainer.schedule.steps_per_epoch)
         now = time.monotonic()
         if now - last_heartbeat >= _HEARTBEAT_EVERY_S:
             _beat(work, trainer)
             last_heartbeat = now
-        if now - last_checkpoint >= work.checkpoint_every_s and not trainer.is_done:
+        due_s = work.checkpoint_every_s * (_AT_EPOCH_ENDS if is_epoch_end else 1)
+        if now - last_checkpoint >= due_s and not trainer.is_done:
             _save(work, trainer, events)
             last_checkpoint = now
     if not trainer.is_done:

@@ -33,10 +33,12 @@ class Workplace:
     home: HomePaths
     checkpoint_every_s: float
     num_processes: int = 1
+    num_nodes: int = 1
 
     @classmethod
-    def open(cls, attempt: AttemptPaths, spec: RunSpec, request: Mapping[str, Any]) -> Workplace:
-        """Resolve the `request` of job.json."""
+    def open(cls, attempt: AttemptPaths, spec: RunSpec, job: Mapping[str, Any]) -> Workplace:
+        """Resolve what job.json holds."""
+        request = job["request"]
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         if accelerator is not None and accelerator.type == "mps":
             accelerator = None  # it knows no float64, in which norms and metrics are summed
@@ -49,6 +51,7 @@ class Workplace:
             home=HomePaths(Path(request["home"])),
             checkpoint_every_s=request["checkpoint_every_s"],
             num_processes=request.get("num_processes", 1),
+            num_nodes=(job.get("job") or {}).get("nodes", 1),
         )
 
     @property

@@ -285,3 +285,16 @@ def read_only_folder(folder: Path) -> Iterator[Path]:
     """A folder that nobody can write to, root included: a read-only file system, or else one of the kernel's."""
     with mounted(folder, "size=64k,ro") as is_mounted:
         yield folder if is_mounted else Path("/proc/studies")
+
+
+def test_a_frozen_file_is_not_overwritten(tmp_path, capsys, refused):
+    sweep, folder = tmp_path / "sweep.yaml", tmp_path / "frozen"
+    sweep.write_text(TEXT)
+    assert run_sweep([str(sweep), "--freeze", str(folder)]) == 0
+    (file,) = folder.iterdir()
+    assert load_plan(file.read_text(), file.name) == load_plan(TEXT, "example")
+    capsys.readouterr()
+    assert f"{file}: there already; move it away" in refused(TEXT, "--freeze", str(folder))
+    blocked = tmp_path / "a file"
+    blocked.touch()
+    assert f"cannot write into {blocked}" in refused(TEXT, "--freeze", str(blocked))

@@ -146,6 +146,18 @@ def test_the_examples_are_right(example):
         ("environment: {A-B: x, C: [1]}", ("'A-B' is no name of a variable", "C must be text")),
         ("environment: {PYTHONPATH: x}", ("PYTHONPATH says where jobs find the framework",)),
         ("mode: job", ("no mode 'job'. Did you mean 'jobs'?",)),
+        (
+            "nodes: 2\nprocesses_per_run: 2",
+            ("nodes: 2 machines for one run need a job of their own; write `mode: jobs`",),
+        ),
+        ("mode: jobs\nnodes: 2", ("nodes: 1 process per run cannot be spread evenly over 2 machines",)),
+        (
+            "mode: jobs\nprocesses_per_run: 8\ngpus: 4\nphases: {tune: {nodes: 3}}",
+            (
+                "phases.tune.nodes: 8 processes per run cannot be spread evenly over 3 machines",
+                "write e.g. `processes_per_run: 12`",
+            ),
+        ),
         ("mode: jobs\nruns_per_job: 2", ("runs_per_job: in mode 'jobs' every run is a job of its own",)),
         ("runs_per_job: 2", ("runs_per_job: 2 runs side by side", "but cpus is 1; write `cpus: 2` or more")),
         ("runs_per_job: 4\ncpus: 8\nphases: {tune: {cpus: 2}}", ("but phases.tune.cpus is 2",)),

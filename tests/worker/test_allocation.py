@@ -95,7 +95,8 @@ def test_orders_are_executed_in_their_order_and_a_stopped_worker_finishes_what_r
 def test_a_killed_or_broken_process_is_reported_and_harms_nobody(worker) -> None:
     one = worker()
     killed, broken, fine = one.assign("kill"), one.assign("exit 5"), one.assign()
-    assert one.wait_for_end_of(1)["exit_code"] == -signal.SIGKILL
+    ending = one.wait_for_end_of(1)
+    assert (ending["exit_code"], ending["is_oom"]) == (-signal.SIGKILL, False)
     assert one.wait_for_end_of(2)["exit_code"] == 5
     assert one.wait_for_end_of(3)["exit_code"] == 0
     assert [status(a) for a in (killed, broken, fine)] == [AttemptStatus.STARTED] * 2 + [AttemptStatus.FINISHED]

@@ -52,7 +52,9 @@ def workplace(plan: Plan, home: Path) -> Workplace:
     run = HomePaths(home).base(spec.run_id)
     attempt: AttemptPaths = run.attempt(1)
     attempt.root.mkdir(parents=True)
-    return Workplace.open(attempt, spec, {"data_folder": str(home), "home": str(home), "checkpoint_every_s": 1.0})
+    return Workplace.open(
+        attempt, spec, {"request": {"data_folder": str(home), "home": str(home), "checkpoint_every_s": 1.0}}
+    )
 
 
 def test_features_are_those_of_the_published_network(model: SimSiamModel, tmp_path: Path) -> None:

@@ -26,7 +26,11 @@ def check_nodes(resources: Resources, partition: Partition) -> Iterator[Problem]
     if not nodes:
         yield Problem("partition", f"{partition.name!r} has no nodes")
         return
-    if fitting_nodes(resources, partition):
+    if fitting := fitting_nodes(resources, partition):
+        if len(fitting) < resources.nodes:
+            there = f"only {len(fitting)} of partition {partition.name!r} with {describe_request(resources)}"
+            message = f"{resources.nodes} machines per job, but {there}; write `nodes: {len(fitting)}` or less"
+            yield Problem("nodes", message)
         return
     lacking = [_lacks(resources, node) for node in nodes]
     impossible = set.intersection(*lacking)

@@ -77,7 +77,7 @@ class JobExecutor(SlurmExecutor):
         if attempt.status is AttemptStatus.STOPPED and record.state in _UNCERTAIN:
             return Ending(EndKind.PREEMPTED, f"job {job_id} was told to end", record.node)
         folder = Path(attempt.job["job"]["logs"])
-        log = next(iter(folder.glob(f"{job_id}_*log.err")), folder)
+        log = next(iter(sorted(folder.glob(f"{job_id}_*log.err"))), folder)
         return ending_of_job(record, log, has_started=attempt.claim is not None)
 
     def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
@@ -151,10 +151,8 @@ class JobExecutor(SlurmExecutor):
         name = f"{self._prefix}{batch}"
         if len(attempts) == 1:
             name += f"-{attempts[0].run.root.name}"
-        bindings = [
-            {"batch": batch, "name": name, "logs": str(folder), "index": index, "job_id": None}
-            for index in range(len(attempts))
-        ]
+        binding = {"batch": batch, "name": name, "logs": str(folder), "nodes": resources.nodes, "job_id": None}
+        bindings = [{**binding, "index": index} for index in range(len(attempts))]
         for attempt, binding in zip(attempts, bindings, strict=True):
             write_json(attempt.job, {**read_json(attempt.job), "job": binding})
         try:

@@ -101,6 +101,10 @@ def _executor(
         "additional_parameters": {"no-requeue": True},
         "srun_args": [f"--cpus-per-task={resources.cpus}"],  # since 22.05 a step does not inherit it
     }
+    if resources.nodes > 1:
+        parameters["nodes"] = resources.nodes
+        # When the first machine of a run is done, or one fails, the others are given a minute to leave by themselves.
+        parameters["srun_args"] += ["--kill-on-bad-exit=1", "--wait=60"]
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=0, python=slurm.python)
     executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
     return executor

@@ -66,9 +66,13 @@ def ending_of_warned(record: JobRecord | None, log: Path, node: str | None, *, i
     return Ending(EndKind.PREEMPTED, "its job was told to end", node)
 
 
-def ending_of_process(exit_code: int | None, logs: tuple[Path, ...], node: str | None) -> Ending:
-    """Why an attempt ended whose worker lives on."""
+def ending_of_process(
+    exit_code: int | None, logs: tuple[Path, ...], node: str | None, *, is_oom: bool | None = None
+) -> Ending:
+    """Why an attempt ended whose worker lives on, which says whether the kernel has killed for want of memory."""
     tails = [log_tail(log) for log in logs]
+    if is_oom:
+        return Ending(EndKind.HOST_MEMORY, "the kernel has killed its process for want of memory", node)
     if exit_code == -9 and any(map(_OUT_OF_MEMORY.search, tails)):
         return Ending(EndKind.HOST_MEMORY, "its process was killed, and the log speaks of memory", node)
     how = "ended"

@@ -106,7 +106,7 @@ class WorkerExecutor(SlurmExecutor):
                 return None
             reason = (attempt.last_event or {}).get("reason")
             return Ending(EndKind.STOPPED, f"asked by {reason}", worker.node)
-        return ending_of_process(answer["exit_code"], worker.logs(number), worker.node)
+        return ending_of_process(answer["exit_code"], worker.logs(number), worker.node, is_oom=answer.get("is_oom"))
 
     def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
         """Leave a stop file, or make sure that the attempt does not start."""

@@ -225,6 +225,7 @@ def test_sites_that_the_cluster_takes(cluster, settings):
         ({"gpus": 3}, "gpus: no node of partition 'gpu' has 3 GPUs; they have 1 × v100, 2 × a100"),
         ({"gpus": 1, "gpu_type": "h100"}, "has 1 GPU of type 'h100'; they have"),
         ({"gpus": 1, "partition": "cpu"}, "gpus: no node of partition 'cpu' has 1 GPU; they have no GPU"),
+        ({"nodes": 2, "gpus": 2}, "but only 1 of partition 'gpu' with 1 CPU, 2 GPUs; write `nodes: 1` or less"),
         ({"cpus": 5}, "cpus: no node of partition 'gpu' has 5 CPUs; write `cpus: 4` or less"),
         ({"memory_gb": 8}, "memory_gb: no node of partition 'gpu' has 8 GB; they have at most 7.8; write `memory_gb"),
         ({"constraint": "ib&fast"}, "constraint: no node of partition 'gpu' satisfies 'ib&fast'; they have features"),

@@ -73,6 +73,11 @@ def test_memory_is_recognised_in_the_log(logs: Path, line: str) -> None:
     assert ending_of_process(1, (logs,), "node1").kind is EndKind.LOST, "an exit code of its own is no kill"
 
 
+def test_the_kernels_word_on_memory_is_enough() -> None:
+    assert ending_of_process(-9, (), "node1", is_oom=True).kind is EndKind.HOST_MEMORY
+    assert ending_of_process(-9, (), "node1").kind is EndKind.LOST
+
+
 def test_what_is_told_to_end_believes_slurm_before_its_clock(logs: Path) -> None:
     def kind(state: JobState | None, *, is_late: bool) -> EndKind:
         return ending_of_warned(None if state is None else record(state), logs, "node1", is_late=is_late).kind
