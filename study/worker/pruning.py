@@ -6,6 +6,7 @@ Looking at the network changes nothing of its training.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,7 @@ from study.journal.events import EventWriter
 from study.methods.base import MethodNetwork
 from study.plan.components import build
 from study.plan.model import Component
-from study.training.representations import represent
-from study.worker.evaluate import task_of
+from study.worker.tasks import Tasks
 from study.worker.workplace import Workplace
 
 
@@ -40,12 +40,8 @@ class Pruner:
         Raises:
             PrunedError: it is below the threshold.
         """
-        work = self._work
-        train, held_out = (
-            represent(network.backbone, work.dataset.labelled(work.folder, split), work.device)
-            for split in (Split.TRAIN, Split.VALIDATION)
-        )
-        value = float(self._evaluation(task_of(work, train, held_out))[self._metric])
+        task = Tasks(self._work, lambda: copy.deepcopy(network), lambda: None).task(self._evaluation, Split.VALIDATION)
+        value = float(self._evaluation(task)[self._metric])
         self._events.append("interim", durable=True, epoch=epoch, objective=value)
         threshold = self._thresholds.get(epoch)
         if threshold is not None and value < threshold:
