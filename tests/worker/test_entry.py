@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -292,7 +293,9 @@ def test_a_continuation_that_keeps_the_optimiser_resumes_exactly(
 
 def test_a_run_that_is_not_continued_is_evaluated_alone(shared_home: HomePaths, executor: LocalExecutor) -> None:
     statistics = evaluation_request(Component("embedding_statistics", {"num_bins": 8, "num_dims": 4}), "test")
-    requests = (*required_evaluations(tiny_plan(), Phase.CONFIRM), statistics)
+    tuning = Component("fine_tuning", {"label_percent": [10], "trunk_lr": [0.01], "head_lr": [0.1], "epochs": 1})
+    tuned = evaluation_request(tuning, "test")
+    requests = (*required_evaluations(tiny_plan(), Phase.CONFIRM), tuned, statistics)
     spec = continuation(tiny_plan(), "base")
     attempt = submit(shared_home, spec, executor, evaluations=requests)
     assert wait_for_end(attempt) == "finished"
@@ -300,8 +303,25 @@ def test_a_run_that_is_not_continued_is_evaluated_alone(shared_home: HomePaths, 
     assert details["num_images"] == 10_000 and np.shape(details["correlation"]) == (4, 4)
     for request in requests[:-1]:
         assert "details" not in read_json(attempt.run.evaluations / f"{request.key}.json")
+    result = read_json(attempt.run.evaluations / f"{tuned.key}.json")
+    assert result["weights_sha256"] == weights_of(attempt.run) and 0 < result["metrics"]["top1_10pct"] < 100
     base = shared_home.base(base_spec(tiny_plan(), 1).run_id)
     assert weights_of(attempt.run) == weights_of(base) and not steps_of(attempt.run)
+    assert hashlib.sha256(attempt.run.weights.read_bytes()).hexdigest() == weights_of(base), "copies were tuned"
+
+
+def test_fine_tuning_is_left_in_the_middle_and_begun_again(shared_home: HomePaths, executor: LocalExecutor) -> None:
+    long = Component("fine_tuning", {"label_percent": [100], "epochs": 10_000, "batch_size": 50})
+    spec = continuation(tiny_plan(), "base", seed=101)
+    first = submit(shared_home, spec, executor, evaluations=[evaluation_request(long, "test")])
+    wait_for_event(first, "trained")
+    time.sleep(1)
+    os.kill(pid_of(first), signal.SIGTERM)
+    assert wait_for_end(first) == "stopped"
+    assert events_of(first)[-1]["reason"] == "SIGTERM"
+    assert not list(first.run.evaluations.glob("fine_tuning-*"))
+    knn = required_evaluations(tiny_plan(), Phase.CONFIRM)[1:]
+    assert wait_for_end(submit(shared_home, spec, executor, evaluations=knn)) == "finished"
 
 
 def failure_of(attempt: AttemptPaths) -> dict[str, Any]:
