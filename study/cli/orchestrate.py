@@ -87,12 +87,14 @@ def _orchestrate(
     _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
     for recipe in (plan.pretraining, plan.continuation):
         Team(size=site.processes_per_run).require_divides(recipe.batch_size)
+    data = locate_data(plan, home)
     settings = Settings(
-        locate_data(plan, home),
+        data.training,
         site.checkpoint_every_s,
         reuse=not args.fresh,
         max_hours=args.max_hours,
         num_processes=site.processes_per_run,
+        evaluation_folders=data.evaluations,
     )
     executor = _executor(study, site, args.slots or site.slots)
     for warning in warnings(plan):

@@ -115,6 +115,10 @@ class Evaluation(ABC):
     def check_pool(self, num_images: int, num_classes: int) -> None:  # noqa: B027 - few need it
         """Raise ValueError when a labelled pool of this size is too small; asked before anything is trained."""
 
+    def num_trained(self, num_images: int) -> int:  # noqa: ARG002 - few train
+        """How often a call trains the network on an image of a pool of `num_images`: for forecasts."""
+        return 0
+
     @abstractmethod
     def metric_names(self) -> tuple[str, ...]:
         """Names of the metrics that a call returns, known without data."""

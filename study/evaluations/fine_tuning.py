@@ -94,6 +94,10 @@ class FineTuning(Evaluation):
         for percent in self.label_percent:
             subset_size(num_images, percent, num_classes)
 
+    def num_trained(self, num_images: int) -> int:
+        """Epochs times labelled images."""
+        return sum(self.epochs * round(num_images * percent / 100) for percent in self.label_percent)
+
     def metric_names(self) -> tuple[str, ...]:
         """`top1_<n>pct` of every label fraction."""
         return tuple(f"top1_{percent}pct" for percent in self.label_percent)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.datasets.base import Dataset, Split
@@ -12,16 +14,43 @@ from study.plan.components import build
 from study.plan.model import Plan
 
 
-def locate_data(plan: Plan, home: HomePaths) -> Path:
-    """The folder with the plan's dataset: in $STUDY_DATA, the home, or the system's datasets, else downloaded.
+@dataclass(frozen=True)
+class DataFolders:
+    """Where the images of a plan lie.
+
+    Attributes:
+        training: folder of the plan's dataset.
+        evaluations: folders of evaluations that have a dataset of their own, by name.
+    """
+
+    training: Path
+    evaluations: Mapping[str, Path] = field(default_factory=dict)
+
+
+def locate_data(plan: Plan, home: HomePaths) -> DataFolders:
+    """The folders of the plan's datasets: in $STUDY_DATA, the home, or the system's datasets, else downloaded.
 
     What training and tuning need is read once, because a truncated file had better be found now than after hours;
     nothing is kept of it, and the test split stays closed.
 
     Raises:
-        DataError: nothing works, or a file is damaged; names the commands that help.
+        DataError: nothing works, or a file is damaged; names the commands that help, for all datasets at once.
     """
-    dataset: Dataset = build("datasets", plan.dataset)
+    wanted = {"": plan.dataset, **{e.name: e.dataset for e in plan.evaluations if e.dataset is not None}}
+    found: dict[str, Path] = {}
+    problems: list[str] = []
+    for name, component in wanted.items():
+        try:
+            found[name] = _readable(build("datasets", component), home)
+        except DataError as error:
+            problems.append(f"evaluation {name}: {error}" if name else str(error))
+    if problems:
+        raise DataError("\n".join(dict.fromkeys(problems)))
+    return DataFolders(found.pop(""), found)
+
+
+def _readable(dataset: Dataset, home: HomePaths) -> Path:
+    """The folder of a dataset, after reading what training and tuning need."""
     folder = _folder(dataset, home)
     try:
         for split in (Split.TRAIN, Split.VALIDATION):

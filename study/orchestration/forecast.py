@@ -10,6 +10,7 @@ from typing import Any
 
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus
+from study.plan.components import build
 from study.plan.expand import base_spec, required_evaluations, run_spec
 from study.plan.model import Phase, Plan
 
@@ -92,11 +93,24 @@ def forecast(plan: Plan, images_per_second: float | None = None) -> Forecast:
         base_step = step * base["batch_size"] / plan.continuation.batch_size
         seconds[Phase.PREPARE] = base["epochs"] * (num_images // base["batch_size"]) * base_step
     for phase in (Phase.TUNE, Phase.CONFIRM):
-        evaluation = _EVALUATION_STEPS * step * len(required_evaluations(plan, phase))
-        # Of large datasets, the pool's one pass forward counts; a step has three (Kaplan et al. 2020,
-        # https://arxiv.org/abs/2001.08361, §2.1), of at least two views.
-        seconds[phase] = training + max(evaluation, num_images / plan.continuation.batch_size * step / 6)
+        seconds[phase] = training + _evaluation_s(plan, phase, step)
     return Forecast(count_runs(plan), seconds)
+
+
+def _evaluation_s(plan: Plan, phase: Phase, step: float) -> float:
+    """What the evaluations of a run cost, from the seconds of a step."""
+    required = [request.evaluation for request in required_evaluations(plan, phase)]
+    pools = {(e.dataset or plan.dataset).name: e.dataset or plan.dataset for e in required}
+    num_represented = sum(int(pool.params.get("num_ssl_images", 0)) for pool in pools.values())
+    num_trained = 0
+    for e in required:
+        pool = e.dataset or plan.dataset
+        num_images = int(pool.params.get("num_ssl_images", 0))
+        num_trained += build("evaluations", e.component).num_trained(num_images)
+    # Of large datasets, the pool's one pass forward counts; a step has three (Kaplan et al. 2020,
+    # https://arxiv.org/abs/2001.08361, §2.1), of at least two views. Fine-tuning has three, of one view.
+    passes = num_represented / 6 + num_trained / 2
+    return max(_EVALUATION_STEPS * step * len(required), passes / plan.continuation.batch_size * step)
 
 
 def _seconds_per_step(training: Mapping[str, Any]) -> float:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from study.errors import JournalError
+from study.plan.component import Component as Component  # noqa: PLC0414 - part of the plan
+from study.plan.component import PlannedEvaluation as PlannedEvaluation  # noqa: PLC0414 - part of the plan
 from study.plan.space import FloatRange
 
 SCHEMA_VERSION = 1
@@ -22,19 +24,6 @@ class Phase(StrEnum):
     PREPARE = "prepare"
     TUNE = "tune"
     CONFIRM = "confirm"
-
-
-@dataclass(frozen=True)
-class Component:
-    """A component by name, with every field resolved.
-
-    Attributes:
-        name: file name in the family's folder.
-        params: all fields, defaults included, so that a changed default changes the identity.
-    """
-
-    name: str
-    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,7 +161,7 @@ class Plan:
     reference: str
     unit: str
     contrasts: tuple[tuple[str, str], ...]
-    evaluations: tuple[Component, ...]
+    evaluations: tuple[PlannedEvaluation, ...]
     primary: str
     equivalence_margin_pp: float | None
     tune: Tune
@@ -237,7 +226,7 @@ def _typed(data: Mapping[str, Any]) -> dict[str, Any]:
         "imported": None if imported is None else Imported(**imported),
         "arms": tuple(_arm(arm) for arm in data["arms"]),
         "contrasts": tuple((a, b) for a, b in data["contrasts"]),
-        "evaluations": tuple(Component(**e) for e in data["evaluations"]),
+        "evaluations": tuple(PlannedEvaluation.from_json(e) for e in data["evaluations"]),
         "tune": Tune(**{**data["tune"], **seeds}),
         "confirm": _confirm(data["confirm"]),
         "amendments": tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from study.datasets.base import Split
 from study.evaluations.base import EvaluationTask
 from study.journal.files import create_once, read_json
 from study.plan.components import build
-from study.plan.model import SCHEMA_VERSION, Component
-from study.worker.tasks import Tasks
+from study.plan.model import SCHEMA_VERSION, PlannedEvaluation
+from study.worker.tasks import ImageSource, Tasks
 from study.worker.workplace import Workplace
 
 
@@ -48,8 +49,10 @@ class Evaluator:
             return False
         cpu = time.process_time()
         split = Split(request["split"])
-        evaluation = build("evaluations", Component(**request["evaluation"]))
-        task = self._tasks.task(evaluation, split)
+        planned = PlannedEvaluation.from_json(request["evaluation"])
+        evaluation = build("evaluations", planned.component)
+        images = self._images(planned, request)
+        task = self._tasks.task(evaluation, split, images)
         metrics = dict(evaluation(task))
         details = dict(evaluation.details(task))
         path.parent.mkdir(exist_ok=True)
@@ -64,9 +67,16 @@ class Evaluator:
             "cpu_s": time.process_time() - cpu,
             "t": time.time(),
             "attempt": work.attempt.number,
+            **({} if images is None else {"dataset_fingerprint": images.dataset.fingerprint(images.folder)}),
             **({"details": details} if details else {}),
         }
         return create_once(path, result)
+
+    @staticmethod
+    def _images(planned: PlannedEvaluation, request: Mapping[str, Any]) -> ImageSource | None:
+        """The evaluation's own dataset, if it has one."""
+        own = planned.dataset
+        return None if own is None else ImageSource(own.name, build("datasets", own), Path(request["data_folder"]))
 
     def _pause(self) -> None:
         if self._must_stop():

@@ -15,7 +15,7 @@ from study.errors import PrunedError
 from study.journal.events import EventWriter
 from study.methods.base import MethodNetwork
 from study.plan.components import build
-from study.plan.model import Component
+from study.plan.model import PlannedEvaluation
 from study.worker.tasks import Tasks
 from study.worker.workplace import Workplace
 
@@ -25,7 +25,7 @@ class Pruner:
 
     def __init__(self, work: Workplace, request: Mapping[str, Any], events: EventWriter) -> None:
         self._work, self._events = work, events
-        self._evaluation = build("evaluations", Component(**request["evaluation"]))
+        self._evaluation = build("evaluations", PlannedEvaluation.from_json(request["evaluation"]).component)
         self._metric = str(request["metric"])
         self._thresholds = {int(epoch): float(value) for epoch, value in request["thresholds"].items()}
 

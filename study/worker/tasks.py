@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from study.datasets.base import LabelledImages, Split
+from study.datasets.base import Dataset, LabelledImages, Split
 from study.errors import SealedSplitError
 from study.evaluations.base import Evaluation, EvaluationTask, Representations
 from study.methods.base import MethodNetwork
@@ -19,6 +20,15 @@ from study.training.assemble import component
 from study.training.representations import project, represent
 from study.training.trainable import trainable
 from study.worker.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """A dataset, its name, and where it lies."""
+
+    name: str
+    dataset: Dataset
+    folder: Path
 
 
 class Tasks:
@@ -33,47 +43,53 @@ class Tasks:
             pause: for evaluations that take long, see `Trainable`.
         """
         self._work, self._network, self._pause = work, network, pause
-        self._representations: dict[Split, Representations] = {}
+        self._own = ImageSource(work.spec.training["dataset"]["name"], work.dataset, work.folder)
+        self._representations: dict[tuple[ImageSource, Split], Representations] = {}
 
-    def task(self, evaluation: Evaluation, split: Split) -> EvaluationTask:
-        """What `evaluation` may look at on a split.
+    def task(self, evaluation: Evaluation, split: Split, images: ImageSource | None = None) -> EvaluationTask:
+        """What `evaluation` may look at on a split of `images`, by default the run's own.
 
         Raises:
             SealedSplitError: a run of the tuning phase asks for the test split.
         """
-        work, training = self._work, self._work.spec.training
+        work, training, source = self._work, self._work.spec.training, images or self._own
         self._check_seal(split)
         read = self._represent if evaluation.reads_features else self._labels
         task = EvaluationTask(
-            read(Split.TRAIN), read(split), work.dataset.num_classes, training["dataset"]["name"], _label_seed(training)
+            read(source, Split.TRAIN),
+            read(source, split),
+            source.dataset.num_classes,
+            source.name,
+            _label_seed(training),
         )
         extra: dict[str, Any] = {}
         if evaluation.reads_projections:
-            extra["projections"] = self._project(split)
+            extra["projections"] = self._project(source, split)
         if evaluation.trains_network:
             dim = component(training, "backbones", "backbone").representation_dim
-            images = self._images(Split.TRAIN), self._images(split)
-            extra["trainable"] = trainable(self._network().backbone, dim, *images, work.device, self._pause)
+            pair = self._images(source, Split.TRAIN), self._images(source, split)
+            extra["trainable"] = trainable(self._network().backbone, dim, *pair, work.device, self._pause)
         return replace(task, **extra)
 
-    def _represent(self, split: Split) -> Representations:
-        if split not in self._representations:
+    def _represent(self, source: ImageSource, split: Split) -> Representations:
+        key = (source, split)
+        if key not in self._representations:
             backbone = self._network().backbone.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._representations[split] = represent(backbone, self._images(split), self._work.device)
-        return self._representations[split]
+            self._representations[key] = represent(backbone, self._images(source, split), self._work.device)
+        return self._representations[key]
 
-    def _labels(self, split: Split) -> Representations:
-        labels = self._images(split).labels.numpy()
+    def _labels(self, source: ImageSource, split: Split) -> Representations:
+        labels = self._images(source, split).labels.numpy()
         return Representations(np.zeros((len(labels), 0), dtype=np.float32), labels)
 
-    def _project(self, split: Split) -> NDArray[np.float32]:
+    def _project(self, source: ImageSource, split: Split) -> NDArray[np.float32]:
         network = self._network()
         network.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return project(network, self._images(split), self._work.device)
+        return project(network, self._images(source, split), self._work.device)
 
-    def _images(self, split: Split) -> LabelledImages:
+    def _images(self, source: ImageSource, split: Split) -> LabelledImages:
         self._check_seal(split)
-        return self._work.dataset.labelled(self._work.folder, split)
+        return source.dataset.labelled(source.folder, split)
 
     def _check_seal(self, split: Split) -> None:
         if split is Split.TEST and self._work.spec.labels["phase"] != Phase.CONFIRM:
