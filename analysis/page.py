@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from analysis.contrasts import primary_column
 from analysis.frames import StudyFrames
 from analysis.sections import Section, origins, runs_by_arm, state_of
+from study.plan.expand import tuning_differences
 from study.plan.model import Plan, PlannedEvaluation
 
 _TEMPLATE = "page.html.jinja"
@@ -85,6 +86,7 @@ def protocol(plan: Plan) -> list[tuple[str, str]]:
     margin, tune = plan.equivalence_margin_pp, plan.tune
     tuned = f"{tune.trials_per_arm} trials per arm ({tune.sampler}) on {tune.objective}, validation split; "
     tuned += f"base seeds {_list(tune.base_seeds)}"
+    tuned += f"; there {', '.join(changed)}" if (changed := tuning_differences(plan)) else ""
     confirmed = f"base seeds {_list(plan.confirm.base_seeds)}"
     confirmed += f", continuation seeds {_list(plan.confirm.continuation_seeds)}"
     optimizer = ", ".join(f"{name} {value}" for name, value in plan.continuation.optimizer.items())

@@ -53,9 +53,9 @@ def num_weights(plan: Plan) -> int:
 def decoded_gb(plan: Plan) -> float:
     """Size of the decoded training images that are kept, where the dataset keeps any; test images come on top."""
     datasets = [plan.dataset]
-    for evaluation in plan.evaluations:
-        if evaluation.dataset is not None and evaluation.dataset not in datasets:
-            datasets.append(evaluation.dataset)
+    for dataset in (plan.tune.dataset, *(evaluation.dataset for evaluation in plan.evaluations)):
+        if dataset is not None and dataset not in datasets:
+            datasets.append(dataset)
     return sum(map(_decoded_gb, datasets))
 
 

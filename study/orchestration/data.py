@@ -13,6 +13,8 @@ from study.paths import HomePaths, from_user
 from study.plan.components import build
 from study.plan.model import Plan
 
+_TUNING = "tune.overrides"  # no evaluation has a dot in its name
+
 
 @dataclass(frozen=True)
 class DataFolders:
@@ -36,17 +38,21 @@ def locate_data(plan: Plan, home: HomePaths) -> DataFolders:
     Raises:
         DataError: nothing works, or a file is damaged; names the commands that help, for all datasets at once.
     """
-    wanted = {"": plan.dataset, **{e.name: e.dataset for e in plan.evaluations if e.dataset is not None}}
+    tuning = {} if plan.tune.dataset is None else {_TUNING: plan.tune.dataset}
+    wanted = {"": plan.dataset, **tuning, **{e.name: e.dataset for e in plan.evaluations if e.dataset is not None}}
     found: dict[str, Path] = {}
     problems: list[str] = []
     for name, component in wanted.items():
         try:
             found[name] = _readable(build("datasets", component), home)
         except DataError as error:
-            problems.append(f"evaluation {name}: {error}" if name else str(error))
+            where = {"": "", _TUNING: f"{_TUNING}: "}.get(name, f"evaluation {name}: ")
+            problems.append(f"{where}{error}")
     if problems:
         raise DataError("\n".join(dict.fromkeys(problems)))
-    return DataFolders(found.pop(""), found)
+    training = found.pop("")
+    found.pop(_TUNING, None)  # the same dataset, with other settings
+    return DataFolders(training, found)
 
 
 def _readable(dataset: Dataset, home: HomePaths) -> Path:

@@ -58,13 +58,14 @@ def run_spec(
 
     An arm that is not continued has neither criterion nor optimiser; see `Plan.continuation_seeds` for its seeds.
     """
-    common = {**_substrate(plan), "initial": {"base": base_spec(plan, base_seed).identity}}
+    own = plan.during(phase)
+    common = {**_substrate(own), "initial": {"base": base_spec(plan, base_seed).identity}}
     if plan.imported is not None:
         common["pixels"] = "imagenet"  # what published networks expect
     if plan.unit == "continuation":
         common["labels_vary"] = True  # with the continuation seed
     if arm.continued:
-        criterion, recipe = configured(plan, arm, params)
+        criterion, recipe = configured(own, arm, params)
         training = {
             "stage": "continuation",
             **common,
@@ -101,6 +102,18 @@ def configured(plan: Plan, arm: Arm, params: Mapping[str, float]) -> tuple[dict[
         {"": own, "criterion": criterion, "continuation.optimizer": optimizer}[owner][key] = value
     recipe = Recipe(plan.continuation.epochs, plan.continuation.batch_size, optimizer)
     return {"name": arm.criterion.name, "params": criterion, **own}, recipe
+
+
+def tuning_differences(plan: Plan) -> list[str]:
+    """What differs while tuning, as `epochs 1`."""
+    own = plan.during(Phase.TUNE)
+    pairs = (
+        (vars(plan.continuation), vars(own.continuation)),
+        (plan.continuation.optimizer, own.continuation.optimizer),
+        (plan.dataset.params, own.dataset.params),
+    )
+    changed = [(key, value) for old, new in pairs for key, value in new.items() if value != old.get(key)]
+    return [f"{key} {value}" for key, value in changed if not isinstance(value, Mapping)]
 
 
 def inherited(arm: Arm, winner: Mapping[str, float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from study.errors import PlanError, Problem
-from study.plan import arms, blocks, checks, components, evaluations, imports, overrides, salvage, yaml_text
+from study.plan import arms, blocks, checks, components, evaluations, imports, overrides, salvage, tuning, yaml_text
 from study.plan.model import Arm, Component, Confirm, Plan, PlannedEvaluation, Recipe, Tune
 from study.plan.schema import UNREAD_SETTINGS, BaseIn, ComponentIn, ImportedBaseIn, SweepIn
 from study.plan.wording import is_about
@@ -55,6 +55,8 @@ def _load(raw: Mapping[str, Any], problems: list[Problem], known: Sequence[Probl
     sweep = salvage.read_sweep(raw, problems)
     meaning: list[Problem] = []
     plan = _resolve(sweep, raw, meaning)
+    if plan is not None:
+        plan = tuning.with_overrides(plan, sweep, raw, lambda keys, found: _load(keys, found, ()), meaning)
     unreadable = [problem.path for problem in (*known, *problems)]
     problems += [p for p in meaning if not any(p.path and path and is_about(p.path, path) for path in unreadable)]
     return None if problems else plan

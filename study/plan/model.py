@@ -105,6 +105,10 @@ class Tune:
     """The searches: one per tuned arm, equal budgets, on the validation split.
 
     Without searches there are no trials and no seeds: every arm runs at its start values.
+
+    Attributes:
+        dataset: what the trials train on and are judged on, where that is not the plan's dataset.
+        continuation: how they are continued, where that is not the plan's continuation.
     """
 
     objective: str
@@ -113,6 +117,8 @@ class Tune:
     continuation_seeds: tuple[int, ...]
     sampler: str
     pruning: str = "none"
+    dataset: Component | None = None
+    continuation: Recipe | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,13 @@ class Plan:
         searched = self.tune.base_seeds if any(arm.is_tuned for arm in self.arms) else ()
         return tuple(dict.fromkeys((*searched, *self.confirm.base_seeds)))
 
+    def during(self, phase: Phase) -> Plan:
+        """The plan with the dataset and the continuation of a phase's runs; the base models are not its own."""
+        if phase is not Phase.TUNE:
+            return self
+        own = self.tune
+        return replace(self, dataset=own.dataset or self.dataset, continuation=own.continuation or self.continuation)
+
     def before_the_first_look(self) -> Plan | None:
         """The plan without the seeds that were added after results had been seen; None when there are none."""
         looked = next((a for a in self.amendments if a.num_seen), None)
@@ -227,12 +240,17 @@ def _typed(data: Mapping[str, Any]) -> dict[str, Any]:
         "arms": tuple(_arm(arm) for arm in data["arms"]),
         "contrasts": tuple((a, b) for a, b in data["contrasts"]),
         "evaluations": tuple(PlannedEvaluation.from_json(e) for e in data["evaluations"]),
-        "tune": Tune(**{**data["tune"], **seeds}),
+        "tune": _tune({**data["tune"], **seeds}),
         "confirm": _confirm(data["confirm"]),
         "amendments": tuple(
             Amendment(a["t"], _confirm(a["before"]), a["num_seen"]) for a in data.get("amendments", ())
         ),
     }
+
+
+def _tune(data: Mapping[str, Any]) -> Tune:
+    own = {"dataset": Component, "continuation": Recipe}
+    return Tune(**{**data, **{key: kind(**data[key]) for key, kind in own.items() if data.get(key) is not None}})
 
 
 def _confirm(data: Mapping[str, Any]) -> Confirm:
