@@ -10,7 +10,6 @@ from typing import Any
 
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus
-from study.plan.components import build
 from study.plan.expand import base_spec, required_evaluations, run_spec
 from study.plan.model import Component, Phase, Plan
 
@@ -100,6 +99,8 @@ def forecast(plan: Plan, images_per_second: float | None = None) -> Forecast:
 
 def _evaluation_s(plan: Plan, phase: Phase, step: float) -> float:
     """What the evaluations of a run cost, from the seconds of a step."""
+    from study.plan.components import build  # late: `status` reads forecasts, and answers at once
+
     required = [request.evaluation for request in required_evaluations(plan, phase)]
     pools = {(e.dataset or plan.dataset).name: e.dataset or plan.dataset for e in required}
     num_represented = sum(map(_num_images, pools.values()))
