@@ -164,7 +164,7 @@ def steps_frame(study_root: Path, run_ids: Iterable[str]) -> pd.DataFrame:
 
 
 def _records(paths: StudyPaths, plan: Plan) -> Iterable[RunRecord]:
-    wanted = {evaluation.name: plain(evaluation.params) for evaluation in plan.evaluations}
+    wanted = {evaluation.name: plain(evaluation.as_json()) for evaluation in plan.evaluations}
     root = str(paths.runs)
     for name in os.listdir(root) if paths.runs.is_dir() else ():  # noqa: PTH208 (thousands, see study.journal.final)
         try:
@@ -185,6 +185,5 @@ def _metrics(state: RunState, wanted: Mapping[str, Any]) -> Metrics:
     return {
         (record["split"], record["evaluation"]["name"]): {k: float(v) for k, v in record["metrics"].items()}
         for record in state.evaluations.values()
-        if wanted.get(record["evaluation"]["name"]) == record["evaluation"]["params"]
-        and record["weights_sha256"] == weights
+        if wanted.get(record["evaluation"]["name"]) == record["evaluation"] and record["weights_sha256"] == weights
     }

@@ -17,7 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from analysis.contrasts import primary_column
 from analysis.frames import StudyFrames
 from analysis.sections import Section, origins, runs_by_arm, state_of
-from study.plan.model import Plan
+from study.plan.expand import tuning_differences
+from study.plan.model import Plan, PlannedEvaluation
 
 _TEMPLATE = "page.html.jinja"
 
@@ -85,6 +86,7 @@ def protocol(plan: Plan) -> list[tuple[str, str]]:
     margin, tune = plan.equivalence_margin_pp, plan.tune
     tuned = f"{tune.trials_per_arm} trials per arm ({tune.sampler}) on {tune.objective}, validation split; "
     tuned += f"base seeds {_list(tune.base_seeds)}"
+    tuned += f"; there {', '.join(changed)}" if (changed := tuning_differences(plan)) else ""
     confirmed = f"base seeds {_list(plan.confirm.base_seeds)}"
     confirmed += f", continuation seeds {_list(plan.confirm.continuation_seeds)}"
     optimizer = ", ".join(f"{name} {value}" for name, value in plan.continuation.optimizer.items())
@@ -96,10 +98,17 @@ def protocol(plan: Plan) -> list[tuple[str, str]]:
         ("confirmed", f"{confirmed}; test split, read once per run"),
         ("unit", f"{plan.unit} seed; what lies below it is averaged first"),
         ("primary metric", plan.primary),
-        ("evaluations", "; ".join(_component(e.name, e.params) for e in plan.evaluations)),
+        ("evaluations", "; ".join(map(_evaluation, plan.evaluations))),
         ("contrasts", "; ".join(" − ".join(pair) for pair in plan.contrasts) or "none"),
         ("equivalence margin", "none, so that nothing is called small" if margin is None else f"{margin:g} pp"),
     ]  # fmt: skip
+
+
+def _evaluation(planned: PlannedEvaluation) -> str:
+    shown = _component(planned.name, planned.params)
+    done = f"{planned.evaluation} " if planned.evaluation else ""
+    where = f"on {_component(planned.dataset.name, planned.dataset.params)}" if planned.dataset else ""
+    return f"{shown}: {done}{where}".rstrip() if done or where else shown
 
 
 def _component(name: str, params: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from study.orchestration.forecast import count_runs, forecast
 from study.orchestration.preflight import warnings
 from study.orchestration.status import study_status
 from study.paths import HomePaths
+from study.plan.expand import tuning_differences
 from study.plan.model import Arm, Phase, Plan
 
 
@@ -30,6 +31,8 @@ def describe(plan: Plan, home: HomePaths, images_per_second: float | None = None
     for phase in Phase:
         each = f"about {duration(expected.seconds[phase])} each"
         lines.append(f"  {phase:8} {counts[phase]:4d}, {done.get(phase, 0)} already done, {each}")
+    if changed := tuning_differences(plan):
+        lines.append(f"  Runs of tune have {', '.join(changed)}.")
     left = sum((counts[p] - done.get(p, 0)) * expected.seconds[p] for p in Phase)
     lines += [
         "",

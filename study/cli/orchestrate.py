@@ -31,7 +31,7 @@ from study.orchestration.preflight import warnings
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus
 from study.paths import HomePaths, StudyPaths
-from study.plan.model import Plan
+from study.plan.model import Phase, Plan
 from study.plan.site import SLURM_SLOTS, Site
 from study.tracking.process import PublisherProcess
 from study.tracking.store import store_uri
@@ -85,14 +85,16 @@ def _orchestrate(
         console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
     plan = with_known_hash(plan, home, console.print)
     _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
-    for recipe in (plan.pretraining, plan.continuation):
+    for recipe in (plan.pretraining, plan.continuation, plan.during(Phase.TUNE).continuation):
         Team(size=site.processes_per_run).require_divides(recipe.batch_size)
+    data = locate_data(plan, home)
     settings = Settings(
-        locate_data(plan, home),
+        data.training,
         site.checkpoint_every_s,
         reuse=not args.fresh,
         max_hours=args.max_hours,
         num_processes=site.processes_per_run,
+        evaluation_folders=data.evaluations,
     )
     executor = _executor(study, site, args.slots or site.slots)
     for warning in warnings(plan):

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from study.datasets._held_out import require_counts, shuffled
 from study.datasets._places import download_with_torchvision, find_folder, missing_files
-from study.datasets.base import Dataset, Images, LabelledImages, Split
+from study.datasets.base import Dataset, LabelledImages, Split
 from study.errors import DataError, shown
+from study.tensors.images import Images
 
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"),

@@ -16,9 +16,10 @@ from study.datasets._held_out import in_turns, require_counts
 from study.datasets._listing import Listing, fingerprint
 from study.datasets._originals import Originals
 from study.datasets._pixels import cached_pixels
-from study.datasets.base import Dataset, Images, LabelledImages, Split
+from study.datasets.base import Dataset, LabelledImages, Split
 from study.errors import DataError
 from study.paths import from_user
+from study.tensors.images import Images
 from study.tensors.streams import stream
 
 CropsFrom = Literal["squares", "originals"]

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from study.tensors.crops import Crop
+from study.tensors.images import Images
 
 
 class Split(StrEnum):
@@ -21,20 +21,6 @@ class Split(StrEnum):
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
-
-
-class Images(Protocol):
-    """Images one after the other, uint8: a tensor, or what becomes one where it is looked at."""
-
-    @property
-    def shape(self) -> torch.Size:
-        """(num_images, channels, height, width)."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-
-    def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        """The images of a slice, or of int64 indices, uint8, shape (num_rows, channels, height, width)."""
 
 
 class OriginalImages(ABC):

@@ -1,14 +1,18 @@
-"""What an evaluation is: a frozen dataclass that maps frozen representations to named metrics."""
+"""What an evaluation is: a frozen dataclass that maps representations, or the network itself, to named metrics."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from study.tensors.images import Images
 
 
 @dataclass(frozen=True)
@@ -16,12 +20,36 @@ class Representations:
     """Frozen backbone outputs of clean images.
 
     Attributes:
-        features: float32, shape (num_images, representation_dim).
+        features: float32, shape (num_images, representation_dim); (num_images, 0) for evaluations that do without.
         labels: int64, shape (num_images,).
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """What an evaluation gets that trains the network itself.
+
+    Attributes:
+        backbone: makes a copy of the trained backbone, on `device`, whose weights the evaluation may change.
+        representation_dim: width of the backbone's output.
+        train: images of the labelled pool, in the order of its labels.
+        held_out: those that it is judged on, likewise.
+        crop: maps uint8 images, a generator on the CPU and a range of areas to random resized crops, half of them
+            flipped: float32, of the same shape, in [-1, 1].
+        device: where to train.
+        pause: to be called now and then; raises when the process has to stop.
+    """
+
+    backbone: Callable[[], nn.Module]
+    representation_dim: int
+    train: Images
+    held_out: Images
+    crop: Callable[[Tensor, torch.Generator, tuple[float, float]], Tensor]
+    device: torch.device
+    pause: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -37,6 +65,7 @@ class EvaluationTask:
             continuation, `<base seed>.<continuation seed>`.
         projections: projector outputs of the held-out images, not normalised, float32, shape (num_images,
             projection_dim); only for evaluations with `reads_projections`.
+        trainable: the network and the images; only for evaluations with `trains_network`.
     """
 
     train: Representations
@@ -45,6 +74,7 @@ class EvaluationTask:
     dataset: str
     label_seed: str
     projections: NDArray[np.float32] | None = None
+    trainable: Trainable | None = None
 
 
 class Evaluation(ABC):
@@ -52,11 +82,15 @@ class Evaluation(ABC):
 
     Attributes:
         unit: unit of every metric, e.g. `percent`.
+        reads_features: whether the task must hold features.
         reads_projections: whether the task must hold projections.
+        trains_network: whether the task must hold what can be trained; the run's own weights stay as they are.
     """
 
     unit: ClassVar[str] = "percent"
+    reads_features: ClassVar[bool] = True
     reads_projections: ClassVar[bool] = False
+    trains_network: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, task: EvaluationTask) -> Mapping[str, float]:
@@ -72,6 +106,10 @@ class Evaluation(ABC):
 
     def check_pool(self, num_images: int, num_classes: int) -> None:  # noqa: B027 - few need it
         """Raise ValueError when a labelled pool of this size is too small; asked before anything is trained."""
+
+    def num_trained(self, num_images: int) -> int:  # noqa: ARG002 - few train
+        """How often a call trains the network on an image of a pool of `num_images`: for forecasts."""
+        return 0
 
     @abstractmethod
     def metric_names(self) -> tuple[str, ...]:

@@ -141,8 +141,11 @@ def submit(
     home: HomePaths, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest],
     executor: Executor, *, study: str, data_folder: Path, checkpoint_every_s: float,
     pruning: Mapping[str, Any] | None = None, num_processes: int = 1,
+    evaluation_folders: Mapping[str, Path] | None = None,
 ) -> None:  # fmt: skip
     """Start the next attempt at a run.
+
+    `evaluation_folders` are the folders of evaluations that have a dataset of their own, by name.
 
     Raises:
         HomeError: the run's folder holds another spec.
@@ -171,7 +174,7 @@ def submit(
             "data_folder": str(data_folder),
             "checkpoint_every_s": checkpoint_every_s,
             "num_processes": num_processes,
-            "evaluations": [_through_json(_request(e)) for e in evaluations],
+            "evaluations": [_through_json(_request(e, evaluation_folders or {})) for e in evaluations],
             "pruning": None if pruning is None else _through_json(pruning),
         },
         "job": None,
@@ -237,9 +240,10 @@ def _store_spec(run: RunPaths, spec: RunSpec) -> None:
             raise HomeError(f"{run.spec} describes another training:\n{_diff(old, new)}\nMove the folder away")
 
 
-def _request(request: EvaluationRequest) -> dict[str, Any]:
-    evaluation = {"name": request.evaluation.name, "params": dict(request.evaluation.params)}
-    return {"evaluation": evaluation, "split": request.split, "key": request.key}
+def _request(request: EvaluationRequest, folders: Mapping[str, Path]) -> dict[str, Any]:
+    evaluation = request.evaluation
+    own = {} if evaluation.dataset is None else {"data_folder": str(folders[evaluation.name])}
+    return {"evaluation": evaluation.as_json(), "split": request.split, "key": request.key, **own}
 
 
 def _code_changes(folder: Path, other: str, code: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from study.datasets.base import Dataset
 from study.orchestration.forecast import Forecast
 from study.plan.components import build
 from study.plan.expand import base_spec
-from study.plan.model import Phase, Plan
+from study.plan.model import Component, Phase, Plan
 
 _GB = 1e9
 _COUNTED = ("num_ssl_images", "num_validation_images")
@@ -52,8 +52,16 @@ def num_weights(plan: Plan) -> int:
 
 def decoded_gb(plan: Plan) -> float:
     """Size of the decoded training images that are kept, where the dataset keeps any; test images come on top."""
-    dataset: Dataset = build("datasets", plan.dataset)
+    datasets = [plan.dataset]
+    for dataset in (plan.tune.dataset, *(evaluation.dataset for evaluation in plan.evaluations)):
+        if dataset is not None and dataset not in datasets:
+            datasets.append(dataset)
+    return sum(map(_decoded_gb, datasets))
+
+
+def _decoded_gb(component: Component) -> float:
+    dataset: Dataset = build("datasets", component)
     if getattr(dataset, "crops_from", None) != "squares":
         return 0.0
-    num_images = sum(plan.dataset.params[name] for name in _COUNTED)
+    num_images = sum(component.params[name] for name in _COUNTED)
     return float(num_images * dataset.num_channels * dataset.image_size**2 / _GB)

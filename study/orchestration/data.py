@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from study.datasets.base import Dataset
@@ -11,17 +13,50 @@ from study.paths import HomePaths, from_user
 from study.plan.components import build
 from study.plan.model import Plan
 
+_TUNING = "tune.overrides"  # no evaluation has a dot in its name
 
-def locate_data(plan: Plan, home: HomePaths) -> Path:
-    """The folder with the plan's dataset: in $STUDY_DATA, the home, or the system's datasets, else downloaded.
+
+@dataclass(frozen=True)
+class DataFolders:
+    """Where the images of a plan lie.
+
+    Attributes:
+        training: folder of the plan's dataset.
+        evaluations: folders of evaluations that have a dataset of their own, by name.
+    """
+
+    training: Path
+    evaluations: Mapping[str, Path] = field(default_factory=dict)
+
+
+def locate_data(plan: Plan, home: HomePaths) -> DataFolders:
+    """The folders of the plan's datasets: in $STUDY_DATA, the home, or the system's datasets, else downloaded.
 
     What training and tuning need is read once, because a truncated file had better be found now than after hours (of
     original photographs that are decoded while training, some); the test split stays closed.
 
     Raises:
-        DataError: nothing works, or a file is damaged; names the commands that help.
+        DataError: nothing works, or a file is damaged; names the commands that help, for all datasets at once.
     """
-    dataset: Dataset = build("datasets", plan.dataset)
+    tuning = {} if plan.tune.dataset is None else {_TUNING: plan.tune.dataset}
+    wanted = {"": plan.dataset, **tuning, **{e.name: e.dataset for e in plan.evaluations if e.dataset is not None}}
+    found: dict[str, Path] = {}
+    problems: list[str] = []
+    for name, component in wanted.items():
+        try:
+            found[name] = _readable(build("datasets", component), home)
+        except DataError as error:
+            where = {"": "", _TUNING: f"{_TUNING}: "}.get(name, f"evaluation {name}: ")
+            problems.append(f"{where}{error}")
+    if problems:
+        raise DataError("\n".join(dict.fromkeys(problems)))
+    training = found.pop("")
+    found.pop(_TUNING, None)  # the same dataset, with other settings
+    return DataFolders(training, found)
+
+
+def _readable(dataset: Dataset, home: HomePaths) -> Path:
+    """The folder of a dataset, after reading what training and tuning need."""
     folder = _folder(dataset, home)
     try:
         dataset.check(folder)

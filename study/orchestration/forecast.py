@@ -11,7 +11,7 @@ from typing import Any
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus
 from study.plan.expand import base_spec, required_evaluations, run_spec
-from study.plan.model import Phase, Plan
+from study.plan.model import Component, Phase, Plan
 
 _PROBE_STEPS, _PROBE_S = 3, 10.0
 _PROBE_PIXELS, _LEAST_IMAGES = 1_000_000, 8  # fewer images than a batch has when they are large
@@ -80,23 +80,41 @@ def forecast(plan: Plan, images_per_second: float | None = None) -> Forecast:
     """
     continued = next(arm for arm in plan.arms if arm.continued)
     spec = run_spec(plan, continued, continued.start, plan.confirm.base_seeds[0], 1, Phase.CONFIRM)
-    num_images = int(plan.dataset.params.get("num_ssl_images", 0))
     if images_per_second is None:
         step = _seconds_per_step(spec.training)
     else:
         step = plan.continuation.batch_size / images_per_second
     base = base_spec(plan, plan.confirm.base_seeds[0]).training
-    training = plan.continuation.epochs * (num_images // plan.continuation.batch_size) * step
     seconds = {Phase.PREPARE: 0.0}
     if base["epochs"]:
         base_step = step * base["batch_size"] / plan.continuation.batch_size
-        seconds[Phase.PREPARE] = base["epochs"] * (num_images // base["batch_size"]) * base_step
+        seconds[Phase.PREPARE] = base["epochs"] * (_num_images(plan.dataset) // base["batch_size"]) * base_step
     for phase in (Phase.TUNE, Phase.CONFIRM):
-        evaluation = _EVALUATION_STEPS * step * len(required_evaluations(plan, phase))
-        # Of large datasets, the pool's one pass forward counts; a step has three (Kaplan et al. 2020,
-        # https://arxiv.org/abs/2001.08361, §2.1), of at least two views.
-        seconds[phase] = training + max(evaluation, num_images / plan.continuation.batch_size * step / 6)
+        own = plan.during(phase)
+        own_step = step * own.continuation.batch_size / plan.continuation.batch_size
+        steps = own.continuation.epochs * (_num_images(own.dataset) // own.continuation.batch_size)
+        seconds[phase] = steps * own_step + _evaluation_s(own, phase, own_step)
     return Forecast(count_runs(plan), seconds)
+
+
+def _evaluation_s(plan: Plan, phase: Phase, step: float) -> float:
+    """What the evaluations of a run cost, from the seconds of a step."""
+    from study.plan.components import build  # late: `status` reads forecasts, and answers at once
+
+    required = [request.evaluation for request in required_evaluations(plan, phase)]
+    pools = {(e.dataset or plan.dataset).name: e.dataset or plan.dataset for e in required}
+    num_represented = sum(map(_num_images, pools.values()))
+    num_trained: int = sum(
+        build("evaluations", e.component).num_trained(_num_images(e.dataset or plan.dataset)) for e in required
+    )
+    # Of large datasets, the pool's one pass forward counts; a step has three (Kaplan et al. 2020,
+    # https://arxiv.org/abs/2001.08361, §2.1), of at least two views. Fine-tuning has three, of one view.
+    passes = num_represented / 6 + num_trained / 2
+    return max(_EVALUATION_STEPS * step * len(required), passes / plan.continuation.batch_size * step)
+
+
+def _num_images(dataset: Component) -> int:
+    return int(dataset.params.get("num_ssl_images", 0))
 
 
 def _seconds_per_step(training: Mapping[str, Any]) -> float:

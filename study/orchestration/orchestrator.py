@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Settings:
         num_processes: processes that train one run together.
         hang_patience_s: seconds without a step after which a run counts as hung, at least.
         reuse: whether equal runs of other studies are taken over instead of being repeated.
+        evaluation_folders: folders of evaluations that have a dataset of their own, by name.
         max_hours: stop gracefully when the study's attempts have kept slots busy for so many hours in all.
     """
 
@@ -49,6 +50,7 @@ class Settings:
     reuse: bool = True
     max_hours: float | None = None
     num_processes: int = 1
+    evaluation_folders: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Orchestrator:
@@ -173,6 +175,7 @@ class Orchestrator:
                     study=self._plan.study, data_folder=self._settings.data_folder,
                     checkpoint_every_s=self._settings.checkpoint_every_s,
                     num_processes=self._settings.num_processes, pruning=pruning,
+                    evaluation_folders=self._settings.evaluation_folders,
                 )  # fmt: skip
             case Ask(arm):
                 self._searches[arm].ask()

@@ -42,7 +42,7 @@ def pruning_request(
                     seen.setdefault(epoch, []).append(value)
     thresholds = {str(epoch): median(values) for epoch, values in seen.items() if len(values) >= STARTUP_TRIALS}
     return {
-        "evaluation": {"name": evaluation.name, "params": dict(evaluation.params)},
+        "evaluation": evaluation.as_json(),
         "metric": metric,
         "thresholds": thresholds,
     }

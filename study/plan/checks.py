@@ -101,29 +101,18 @@ def _recipes(sweep: SweepIn) -> dict[str, BaseIn | ContinuationIn]:
     return found
 
 
-def check_sizes(
-    sweep: SweepIn, arms: Sequence[Arm], evaluations: Sequence[Component], dataset: Component | None,
-    problems: list[Problem],
-) -> None:  # fmt: skip
-    """Batches large enough for every arm's criterion, and a labelled pool large enough for every evaluation."""
-    if has(sweep, "continuation"):
-        said: set[str] = set()  # once of an arm, not of everything that is generated from it as well
-        for arm in arms:
-            try:
-                build("criteria", arm.criterion).check_batch(sweep.continuation.batch_size)
-            except ValueError as error:
-                if arm.parent is None or str(error) not in said:
-                    problems.append(Problem(f"arms.{arm.name}", str(error)))
-                said.add(str(error))
-    num_images = dataset.params.get("num_ssl_images") if dataset else None
-    if dataset is None or num_images is None:
+def check_sizes(sweep: SweepIn, arms: Sequence[Arm], problems: list[Problem]) -> None:
+    """Batches large enough for every arm's criterion."""
+    if not has(sweep, "continuation"):
         return
-    num_classes = build("datasets", dataset).num_classes
-    for evaluation in evaluations:
+    said: set[str] = set()  # once of an arm, not of everything that is generated from it as well
+    for arm in arms:
         try:
-            build("evaluations", evaluation).check_pool(num_images, num_classes)
+            build("criteria", arm.criterion).check_batch(sweep.continuation.batch_size)
         except ValueError as error:
-            problems.append(Problem(f"evaluations.{evaluation.name}", str(error)))
+            if arm.parent is None or str(error) not in said:
+                problems.append(Problem(f"arms.{arm.name}", str(error)))
+            said.add(str(error))
 
 
 def check_search(sweep: SweepIn, arms: Sequence[Arm], problems: list[Problem]) -> None:

@@ -58,13 +58,14 @@ def run_spec(
 
     An arm that is not continued has neither criterion nor optimiser; see `Plan.continuation_seeds` for its seeds.
     """
-    common = {**_substrate(plan), "initial": {"base": base_spec(plan, base_seed).identity}}
+    own = plan.during(phase)
+    common = {**_substrate(own), "initial": {"base": base_spec(plan, base_seed).identity}}
     if plan.imported is not None:
         common["pixels"] = "imagenet"  # what published networks expect
     if plan.unit == "continuation":
         common["labels_vary"] = True  # with the continuation seed
     if arm.continued:
-        criterion, recipe = configured(plan, arm, params)
+        criterion, recipe = configured(own, arm, params)
         training = {
             "stage": "continuation",
             **common,
@@ -101,6 +102,27 @@ def configured(plan: Plan, arm: Arm, params: Mapping[str, float]) -> tuple[dict[
         {"": own, "criterion": criterion, "continuation.optimizer": optimizer}[owner][key] = value
     recipe = Recipe(plan.continuation.epochs, plan.continuation.batch_size, optimizer)
     return {"name": arm.criterion.name, "params": criterion, **own}, recipe
+
+
+def tuning_overrides(plan: Plan) -> dict[str, Any]:
+    """What differs while tuning, by its place in the sweep file."""
+    own = plan.during(Phase.TUNE)
+    places = (
+        ("continuation", vars(plan.continuation), vars(own.continuation)),
+        ("continuation.optimizer", plan.continuation.optimizer, own.continuation.optimizer),
+        ("dataset", plan.dataset.params, own.dataset.params),
+    )
+    return {
+        f"{place}.{key}": value
+        for place, before, after in places
+        for key, value in after.items()
+        if value != before.get(key) and not isinstance(value, Mapping)
+    }
+
+
+def tuning_differences(plan: Plan) -> list[str]:
+    """What differs while tuning, as `epochs 1`."""
+    return [f"{place.rpartition('.')[2]} {value}" for place, value in tuning_overrides(plan).items()]
 
 
 def inherited(arm: Arm, winner: Mapping[str, float]) -> dict[str, float]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from study.plan.model import Arm, Component, Plan
+from study.plan.expand import tuning_overrides
+from study.plan.model import Arm, Component, Plan, PlannedEvaluation
 from study.plan.spaces import STRENGTH
 
 _CRITERION, _SHARED = "criterion.", "continuation.optimizer."
@@ -31,7 +32,7 @@ def frozen(plan: Plan) -> str:
         "unit": plan.unit,
         "test": plan.test,
         "contrasts": [list(contrast) for contrast in plan.contrasts],
-        "evaluations": {evaluation.name: dict(evaluation.params) for evaluation in plan.evaluations},
+        "evaluations": {evaluation.name: _evaluation(evaluation) for evaluation in plan.evaluations},
         "primary": plan.primary,
         "equivalence_margin_pp": plan.equivalence_margin_pp,
         "tune": _tune(plan),
@@ -81,7 +82,17 @@ def _tune(plan: Plan) -> dict[str, Any] | str:
     shared = {
         name: asdict(bounds) for arm in plan.arms for name, bounds in arm.space.items() if name.startswith(_SHARED)
     }
-    return {**asdict(plan.tune), "shared": shared}
+    given = {key: value for key, value in asdict(plan.tune).items() if key not in ("dataset", "continuation")}
+    return {**given, "shared": shared, "overrides": tuning_overrides(plan)}
+
+
+def _evaluation(evaluation: PlannedEvaluation) -> dict[str, Any]:
+    given = dict(evaluation.params)
+    if evaluation.evaluation is not None:
+        given["evaluation"] = evaluation.evaluation
+    if evaluation.dataset is not None:
+        given["dataset"] = _component(evaluation.dataset)
+    return given
 
 
 def _component(component: Component) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from study.plan.model import SCHEMA_VERSION, Component
+from study.plan.model import SCHEMA_VERSION, PlannedEvaluation
 from study.plan.spec import EvaluationRequest
 
 _CODE_FOLDERS = (
@@ -38,9 +38,9 @@ def arm_of(run_id: str) -> str | None:
     return found[1] if found else None
 
 
-def evaluation_request(evaluation: Component, split: str) -> EvaluationRequest:
+def evaluation_request(evaluation: PlannedEvaluation, split: str) -> EvaluationRequest:
     """An evaluation on a split, with the key that names its file."""
-    short = digest({"name": evaluation.name, "params": evaluation.params, "split": split})[:8]
+    short = digest({**evaluation.as_json(), "split": split})[:8]
     return EvaluationRequest(evaluation, split, f"{evaluation.name}-{split}-{short}")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from study.errors import PlanError, Problem, did_you_mean
-from study.plan import arms, blocks, checks, components, imports, overrides, salvage, yaml_text
-from study.plan.model import Arm, Component, Confirm, Plan, Recipe, Tune
+from study.errors import PlanError, Problem
+from study.plan import arms, blocks, checks, components, evaluations, imports, overrides, salvage, tuning, yaml_text
+from study.plan.model import Arm, Component, Confirm, Plan, PlannedEvaluation, Recipe, Tune
 from study.plan.schema import UNREAD_SETTINGS, BaseIn, ComponentIn, ImportedBaseIn, SweepIn
 from study.plan.wording import is_about
 
@@ -55,6 +55,8 @@ def _load(raw: Mapping[str, Any], problems: list[Problem], known: Sequence[Probl
     sweep = salvage.read_sweep(raw, problems)
     meaning: list[Problem] = []
     plan = _resolve(sweep, raw, meaning)
+    if plan is not None:
+        plan = tuning.with_overrides(plan, sweep, raw, lambda keys, found: _load(keys, found, ()), meaning)
     unreadable = [problem.path for problem in (*known, *problems)]
     problems += [p for p in meaning if not any(p.path and path and is_about(p.path, path) for path in unreadable)]
     return None if problems else plan
@@ -70,23 +72,24 @@ def _resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) ->
     checks.check_views(dataset, method, backbone, augmentation, problems)
     if has_base and isinstance(sweep.base, ImportedBaseIn):
         imports.check_import(sweep, sweep.base, backbone, problems)
-    evaluations = _evaluations(sweep, raw, problems)
+    planned = evaluations.resolve(sweep, raw, problems)
     checks.check_study(sweep, problems)
     checks.check_seeds(sweep, problems)
     checks.check_recipes(sweep, dataset, problems)
     all_arms = arms.resolve(sweep, raw, problems)
-    checks.check_sizes(sweep, all_arms, evaluations, dataset, problems)
+    checks.check_sizes(sweep, all_arms, problems)
+    evaluations.check_data(planned, dataset, backbone, problems)
     checks.check_comparison(sweep, raw, all_arms, problems)
     checks.check_search(sweep, all_arms, problems)
     is_whole = salvage.has(sweep, *SweepIn.model_fields)
     if problems or not is_whole or not (dataset and method and backbone and augmentation):
         return None
-    return _plan(sweep, dataset, method, backbone, augmentation, evaluations, all_arms)
+    return _plan(sweep, dataset, method, backbone, augmentation, planned, all_arms)
 
 
 def _plan(
     sweep: SweepIn, dataset: Component, method: Component, backbone: Component, augmentation: Component,
-    evaluations: Sequence[Component], all_arms: Sequence[Arm],
+    planned: Sequence[PlannedEvaluation], all_arms: Sequence[Arm],
 ) -> Plan:  # fmt: skip
     return Plan(
         study=sweep.study,
@@ -105,7 +108,7 @@ def _plan(
         unit=sweep.unit,
         test=sweep.test,
         contrasts=tuple((a, b) for a, b in sweep.contrasts),
-        evaluations=tuple(evaluations),
+        evaluations=tuple(planned),
         primary=sweep.primary,
         equivalence_margin_pp=sweep.equivalence_margin_pp,
         tune=_tune(sweep),
@@ -126,25 +129,6 @@ def _tune(sweep: SweepIn) -> Tune:
         return Tune(sweep.primary, 0, (), (), "random")
     seeds = (tuple(given.base_seeds), tuple(given.continuation_seeds))
     return Tune(given.objective, given.trials_per_arm, *seeds, given.sampler, given.pruning)
-
-
-def _evaluations(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> list[Component]:
-    """The evaluations, after checking that the metrics which the plan names are among theirs."""
-    if not salvage.has(sweep, "evaluations"):
-        return []
-    found = [
-        components.resolve("evaluations", name, fields, f"evaluations.{name}", problems)
-        for name, fields in sweep.evaluations.items()
-    ]
-    evaluations = [pair for pair in found if pair]
-    if len(evaluations) == len(raw["evaluations"]):  # else a metric may be one of an evaluation that is wrong itself
-        metrics = [f"{e.name}/{metric}" for e, instance in evaluations for metric in instance.metric_names()]
-        named = {"primary": sweep.primary} if salvage.has(sweep, "primary") else {}
-        named |= {"tune.objective": sweep.tune.objective} if salvage.has(sweep, "tune") and sweep.tune else {}
-        for path, metric in named.items():
-            if metric not in metrics:
-                problems.append(Problem(path, f"no metric {metric!r}.{did_you_mean(metric, metrics)}"))
-    return [component for component, _ in evaluations]
 
 
 def _component(family: str, given: ComponentIn, path: str, problems: list[Problem]) -> Component | None:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from study.errors import JournalError
+from study.plan.component import Component as Component  # noqa: PLC0414 - part of the plan
+from study.plan.component import PlannedEvaluation as PlannedEvaluation  # noqa: PLC0414 - part of the plan
 from study.plan.space import FloatRange
 
 SCHEMA_VERSION = 1
@@ -22,19 +24,6 @@ class Phase(StrEnum):
     PREPARE = "prepare"
     TUNE = "tune"
     CONFIRM = "confirm"
-
-
-@dataclass(frozen=True)
-class Component:
-    """A component by name, with every field resolved.
-
-    Attributes:
-        name: file name in the family's folder.
-        params: all fields, defaults included, so that a changed default changes the identity.
-    """
-
-    name: str
-    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,6 +105,10 @@ class Tune:
     """The searches: one per tuned arm, equal budgets, on the validation split.
 
     Without searches there are no trials and no seeds: every arm runs at its start values.
+
+    Attributes:
+        dataset: what the trials train on and are judged on, where that is not the plan's dataset.
+        continuation: how they are continued, where that is not the plan's continuation.
     """
 
     objective: str
@@ -124,6 +117,8 @@ class Tune:
     continuation_seeds: tuple[int, ...]
     sampler: str
     pruning: str = "none"
+    dataset: Component | None = None
+    continuation: Recipe | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +167,7 @@ class Plan:
     reference: str
     unit: str
     contrasts: tuple[tuple[str, str], ...]
-    evaluations: tuple[Component, ...]
+    evaluations: tuple[PlannedEvaluation, ...]
     primary: str
     equivalence_margin_pp: float | None
     tune: Tune
@@ -192,6 +187,13 @@ class Plan:
         """Seeds of all base models that are needed, those of the searches first."""
         searched = self.tune.base_seeds if any(arm.is_tuned for arm in self.arms) else ()
         return tuple(dict.fromkeys((*searched, *self.confirm.base_seeds)))
+
+    def during(self, phase: Phase) -> Plan:
+        """The plan with the dataset and the continuation of a phase's runs; the base models are not its own."""
+        if phase is not Phase.TUNE:
+            return self
+        own = self.tune
+        return replace(self, dataset=own.dataset or self.dataset, continuation=own.continuation or self.continuation)
 
     def before_the_first_look(self) -> Plan | None:
         """The plan without the seeds that were added after results had been seen; None when there are none."""
@@ -237,13 +239,18 @@ def _typed(data: Mapping[str, Any]) -> dict[str, Any]:
         "imported": None if imported is None else Imported(**imported),
         "arms": tuple(_arm(arm) for arm in data["arms"]),
         "contrasts": tuple((a, b) for a, b in data["contrasts"]),
-        "evaluations": tuple(Component(**e) for e in data["evaluations"]),
-        "tune": Tune(**{**data["tune"], **seeds}),
+        "evaluations": tuple(PlannedEvaluation.from_json(e) for e in data["evaluations"]),
+        "tune": _tune({**data["tune"], **seeds}),
         "confirm": _confirm(data["confirm"]),
         "amendments": tuple(
             Amendment(a["t"], _confirm(a["before"]), a["num_seen"]) for a in data.get("amendments", ())
         ),
     }
+
+
+def _tune(data: Mapping[str, Any]) -> Tune:
+    own = {"dataset": Component, "continuation": Recipe}
+    return Tune(**{**data, **{key: kind(**data[key]) for key, kind in own.items() if data.get(key) is not None}})
 
 
 def _confirm(data: Mapping[str, Any]) -> Confirm:

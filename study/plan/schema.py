@@ -174,6 +174,7 @@ class TuneIn(_Strict):
     sampler: Literal["tpe", "random"] = "tpe"
     pruning: Literal["none", "median"] = "none"
     shared: dict[str, RangeIn] = {}
+    overrides: Fields = {}
 
 
 def _none_if_said(value: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from study.errors import JournalError
-from study.plan.model import SCHEMA_VERSION, Component, require_version
+from study.plan.model import SCHEMA_VERSION, PlannedEvaluation, require_version
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class EvaluationRequest:
     """An evaluation that a run must have.
 
     Attributes:
-        evaluation: name and resolved fields.
+        evaluation: name, resolved fields, and the dataset where it is not the run's.
         split: `validation` or `test`.
         key: `<name>-<split>-<hash8>`, the file name without suffix.
     """
 
-    evaluation: Component
+    evaluation: PlannedEvaluation
     split: str
     key: str

@@ -1,8 +1,25 @@
-"""The one way in which uint8 images become network inputs, augmented or clean."""
+"""Images as uint8, wherever they are kept, and the one way in which they become network inputs, augmented or clean."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
+import torch
 from torch import Tensor
+
+
+class Images(Protocol):
+    """Images one after the other, uint8: a tensor, or what becomes one where it is looked at."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """(num_images, channels, height, width)."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """The images of a slice, or of int64 indices, uint8, shape (num_rows, channels, height, width)."""
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -11,11 +11,10 @@ import torch
 import torch.utils.deterministic
 from torch import Tensor, nn
 
-from study.datasets.base import Images
 from study.methods.base import MethodNetwork
 from study.plan.components import build
 from study.plan.model import Component
-from study.tensors.images import as_imagenet_pixels
+from study.tensors.images import Images, as_imagenet_pixels
 from study.tensors.streams import stream_seed
 from study.training.add_on import AddOn
 from study.training.loop import Trainer

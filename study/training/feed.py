@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from study.augmentations.base import Augmentation, CropAugmentation
-from study.datasets.base import Images, OriginalImages
+from study.datasets.base import OriginalImages
 from study.journal.process import num_cpus
+from study.tensors.images import Images
 from study.tensors.streams import stream
 from study.training.pairing import Keys, view_keys
 from study.training.team import Team

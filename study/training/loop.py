@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from study.augmentations.base import Augmentation
-from study.datasets.base import Images
 from study.errors import DivergedError
 from study.methods.base import MethodNetwork, MethodOutput, Moment
+from study.tensors.images import Images
 from study.tensors.streams import stream_seed
 from study.training.add_on import AddOn, Pull, norm_over_ranks
 from study.training.diagnostics import describe_projections

@@ -52,7 +52,7 @@ def run_attempt(attempt_dir: str) -> int:
 def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str | None:
     """Train and evaluate; return why it stopped before the end, or None."""
     from study.training.assemble import set_numerics
-    from study.worker.evaluate import Evaluator
+    from study.worker.evaluate import Evaluator, InterruptedEvaluation
     from study.worker.pruning import Pruner
     from study.worker.train import link_result, train
     from study.worker.workplace import Workplace, newest_checkpoint
@@ -85,11 +85,15 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
         link_result(paths.run)  # the attempt that trained may have been killed before its last link
     elif not train(work, checkpoint, events, watch, Pruner.of(work, job["request"].get("pruning"), events)):
         return watch.reason or "another rank"
-    evaluator = Evaluator(work)
+    evaluator = Evaluator(work, watch.must_stop)
     for request in job["request"]["evaluations"]:
         if watch.must_stop():
             return watch.reason
-        if evaluator.evaluate(request):
+        try:
+            is_new = evaluator.evaluate(request)
+        except InterruptedEvaluation:
+            return watch.reason
+        if is_new:
             events.append("evaluated", durable=True, key=request["key"])
     return None
 

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from study.datasets.base import Split
-from study.errors import SealedSplitError
-from study.evaluations.base import EvaluationTask, Representations
+from study.evaluations.base import EvaluationTask
 from study.journal.files import create_once, read_json
 from study.plan.components import build
-from study.plan.model import SCHEMA_VERSION, Component, Phase
-from study.training.representations import project, represent
+from study.plan.model import SCHEMA_VERSION, PlannedEvaluation
+from study.worker.tasks import ImageSource, Tasks
 from study.worker.workplace import Workplace
+
+
+class InterruptedEvaluation(Exception):  # noqa: N818 - no error: the process has to stop
+    """An evaluation that takes long was left in the middle; nothing of it is kept."""
 
 
 class Evaluator:
     """Evaluates the trained weights of one run; representations of a split are computed once."""
 
-    def __init__(self, work: Workplace) -> None:
+    def __init__(self, work: Workplace, must_stop: Callable[[], bool] = lambda: False) -> None:
         self._work = work
         self._trained = read_json(work.run.trained)
-        self._representations: dict[Split, Representations] = {}
+        self._must_stop = must_stop
+        self._tasks = Tasks(work, lambda: work.trained_network(work.run), self._pause)
 
     def evaluate(self, request: Mapping[str, Any]) -> bool:
         """Do one evaluation (`evaluation`, `split`, `key`) and write its file, unless the file exists.
@@ -36,6 +40,7 @@ class Evaluator:
             Whether this call wrote the file.
 
         Raises:
+            InterruptedEvaluation: the process has to stop, and this evaluation trains.
             SealedSplitError: a run of the tuning phase asks for the test split.
         """
         work = self._work
@@ -44,9 +49,10 @@ class Evaluator:
             return False
         cpu = time.process_time()
         split = Split(request["split"])
-        evaluation = build("evaluations", Component(**request["evaluation"]))
-        projections = self._project(split) if evaluation.reads_projections else None
-        task = task_of(work, self._represent(Split.TRAIN), self._represent(split), projections)
+        planned = PlannedEvaluation.from_json(request["evaluation"])
+        evaluation = build("evaluations", planned.component)
+        images = self._images(planned, request)
+        task = self._tasks.task(evaluation, split, images)
         metrics = dict(evaluation(task))
         details = dict(evaluation.details(task))
         path.parent.mkdir(exist_ok=True)
@@ -61,45 +67,20 @@ class Evaluator:
             "cpu_s": time.process_time() - cpu,
             "t": time.time(),
             "attempt": work.attempt.number,
+            **({} if images is None else {"dataset_fingerprint": images.dataset.fingerprint(images.folder)}),
             **({"details": details} if details else {}),
         }
         return create_once(path, result)
 
-    def _represent(self, split: Split) -> Representations:
-        self._check_seal(split)
-        if split not in self._representations:
-            network = self._work.trained_network(self._work.run)
-            backbone = network.backbone.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            images = self._work.dataset.labelled(self._work.folder, split)
-            self._representations[split] = represent(backbone, images, self._work.device)
-        return self._representations[split]
+    @staticmethod
+    def _images(planned: PlannedEvaluation, request: Mapping[str, Any]) -> ImageSource | None:
+        """The evaluation's own dataset, if it has one."""
+        own = planned.dataset
+        return None if own is None else ImageSource(own.name, build("datasets", own), Path(request["data_folder"]))
 
-    def _project(self, split: Split) -> NDArray[np.float32]:
-        self._check_seal(split)
-        network = self._work.trained_network(self._work.run)
-        network.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return project(network, self._work.dataset.labelled(self._work.folder, split), self._work.device)
-
-    def _check_seal(self, split: Split) -> None:
-        if split is Split.TEST and self._work.spec.labels["phase"] != Phase.CONFIRM:
-            raise SealedSplitError(
-                f"{self._work.spec.run_id} of phase {self._work.spec.labels['phase']} asked for the test split; "
-                "only confirming runs may read it"
-            )
-
-
-def task_of(
-    work: Workplace, train: Representations, held_out: Representations, projections: NDArray[np.float32] | None = None
-) -> EvaluationTask:
-    """What an evaluation of this run may look at."""
-    name, label_seed = work.spec.training["dataset"]["name"], _label_seed(work.spec.training)
-    return EvaluationTask(train, held_out, work.dataset.num_classes, name, label_seed, projections)
-
-
-def _label_seed(training: Mapping[str, Any]) -> str:
-    """What label draws are a function of, beside the dataset and the fraction."""
-    seeds = training["seeds"]
-    return f"{seeds['base']}.{seeds.get('continuation', 0)}" if training.get("labels_vary") else str(seeds["base"])
+    def _pause(self) -> None:
+        if self._must_stop():
+            raise InterruptedEvaluation
 
 
 def _labels_sha256(draws: Sequence[NDArray[np.int64]], task: EvaluationTask) -> str:

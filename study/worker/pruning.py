@@ -6,6 +6,7 @@ Looking at the network changes nothing of its training.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +15,8 @@ from study.errors import PrunedError
 from study.journal.events import EventWriter
 from study.methods.base import MethodNetwork
 from study.plan.components import build
-from study.plan.model import Component
-from study.training.representations import represent
-from study.worker.evaluate import task_of
+from study.plan.model import PlannedEvaluation
+from study.worker.tasks import Tasks
 from study.worker.workplace import Workplace
 
 
@@ -25,7 +25,7 @@ class Pruner:
 
     def __init__(self, work: Workplace, request: Mapping[str, Any], events: EventWriter) -> None:
         self._work, self._events = work, events
-        self._evaluation = build("evaluations", Component(**request["evaluation"]))
+        self._evaluation = build("evaluations", PlannedEvaluation.from_json(request["evaluation"]).component)
         self._metric = str(request["metric"])
         self._thresholds = {int(epoch): float(value) for epoch, value in request["thresholds"].items()}
 
@@ -40,12 +40,8 @@ class Pruner:
         Raises:
             PrunedError: it is below the threshold.
         """
-        work = self._work
-        train, held_out = (
-            represent(network.backbone, work.dataset.labelled(work.folder, split), work.device)
-            for split in (Split.TRAIN, Split.VALIDATION)
-        )
-        value = float(self._evaluation(task_of(work, train, held_out))[self._metric])
+        task = Tasks(self._work, lambda: copy.deepcopy(network), lambda: None).task(self._evaluation, Split.VALIDATION)
+        value = float(self._evaluation(task)[self._metric])
         self._events.append("interim", durable=True, epoch=epoch, objective=value)
         threshold = self._thresholds.get(epoch)
         if threshold is not None and value < threshold:

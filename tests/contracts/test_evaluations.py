@@ -10,9 +10,13 @@ import re
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from study import registry
-from study.evaluations.base import Evaluation, EvaluationTask, Representations
+from study.datasets.base import LabelledImages
+from study.evaluations.base import Evaluation, EvaluationTask, Representations, Trainable
+from study.training.trainable import crop, trainable
 
 NUM_CLASSES = 3
 
@@ -29,7 +33,41 @@ def make_task(num_train: int = 600, num_held_out: int = 150, dim: int = 8, seed:
         return Representations(features, labels)
 
     train, held_out = split(num_train), split(num_held_out)
-    return EvaluationTask(train, held_out, NUM_CLASSES, "synthetic", "1", projections=held_out.features)
+    images = pictures(train, centres, seed + 1), pictures(held_out, centres, seed + 2)
+    return EvaluationTask(
+        train, held_out, NUM_CLASSES, "synthetic", "1", projections=held_out.features,
+        trainable=Trainable(tiny_backbone, 4, *images, crop, torch.device("cpu")),
+    )  # fmt: skip
+
+
+class ReadLater:
+    """Images that are no tensor: all that may be asked of them is how many there are, and what stands in some rows."""
+
+    def __init__(self, pixels: torch.Tensor) -> None:
+        self._pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __getitem__(self, rows: torch.Tensor | slice, /) -> torch.Tensor:
+        return self._pixels[rows].clone()
+
+
+def pictures(split: Representations, centres: np.ndarray, seed: int) -> ReadLater:
+    """Noisy images whose colours tell the class."""
+    noise = np.random.default_rng(seed).normal(scale=20, size=(len(split.labels), 3, 4, 4))
+    colours = 127 + 40 * centres[split.labels, :3, None, None]
+    return ReadLater(torch.from_numpy(np.clip(colours + noise, 0, 255).astype(np.uint8)))
+
+
+def tiny_backbone() -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.1), nn.Flatten(), nn.Linear(16, 4)
+    )
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=generator)
+    return network
 
 
 @pytest.fixture(params=registry.names("evaluations"))
@@ -95,7 +133,10 @@ def test_order_of_the_held_out_images_does_not_matter(evaluation: Evaluation) ->
     task = make_task()
     order = np.random.default_rng(2).permutation(len(task.held_out.labels))
     permuted = Representations(task.held_out.features[order], task.held_out.labels[order])
-    again = dataclasses.replace(task, held_out=permuted, projections=permuted.features)
+    given = task.trainable
+    assert given is not None
+    images = dataclasses.replace(given, held_out=ReadLater(given.held_out[torch.from_numpy(order)]))
+    again = dataclasses.replace(task, held_out=permuted, projections=permuted.features, trainable=images)
     assert evaluation(again) == pytest.approx(evaluation(task))
 
 
@@ -118,6 +159,8 @@ def test_collapsed_representations_are_judged_and_not_refused(evaluation: Evalua
 
 @pytest.mark.parametrize("split", ["train", "held_out"])
 def test_features_that_are_not_finite_are_refused(evaluation: Evaluation, split: str) -> None:
+    if not evaluation.reads_features:
+        pytest.skip("it reads none")
     task = make_task()
     good: Representations = getattr(task, split)
     bad = Representations(good.features.copy(), good.labels)
@@ -125,3 +168,46 @@ def test_features_that_are_not_finite_are_refused(evaluation: Evaluation, split:
     broken = dataclasses.replace(task, train=bad) if split == "train" else dataclasses.replace(task, held_out=bad)
     with pytest.raises(ValueError, match="NaN"):
         evaluation(broken)
+
+
+def trainable_of(task: EvaluationTask, backbone: nn.Module) -> EvaluationTask:
+    given = task.trainable
+    assert given is not None
+    return dataclasses.replace(task, trainable=dataclasses.replace(given, backbone=lambda: backbone))
+
+
+def test_weights_that_are_not_finite_are_refused(evaluation: Evaluation) -> None:
+    if not evaluation.trains_network:
+        pytest.skip("it sees none")
+    backbone = tiny_backbone()
+    next(backbone.parameters()).data[0] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        evaluation(trainable_of(make_task(), backbone))
+
+
+def test_global_random_numbers_neither_matter_nor_are_used_up(evaluation: Evaluation) -> None:
+    if not evaluation.trains_network:
+        pytest.skip("it draws none")
+    torch.manual_seed(1)
+    expected = evaluation(make_task())
+    after = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.rand(1) == after
+    assert evaluation(make_task()) == expected
+
+
+def test_what_is_trained_is_a_copy(evaluation: Evaluation) -> None:
+    """As the worker hands it out; modes and gradients of the run's own network stay as well."""
+    if not evaluation.trains_network:
+        pytest.skip("it sees none")
+    task, backbone = make_task(), tiny_backbone().eval()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    labelled = [
+        LabelledImages(images[:], torch.from_numpy(split.labels.copy()))
+        for images, split in ((task.trainable.train, task.train), (task.trainable.held_out, task.held_out))
+    ]
+    given = trainable(backbone, 4, *labelled, torch.device("cpu"), lambda: None)
+    assert evaluation(dataclasses.replace(task, trainable=given)) == evaluation(task)
+    after = backbone.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not backbone.training and all(p.grad is None for p in backbone.parameters())

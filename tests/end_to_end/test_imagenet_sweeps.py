@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -19,14 +20,18 @@ from study.plan.load import load_plan
 from study.plan.model import Phase, Plan
 from study.plan.spec import EvaluationRequest, RunSpec
 from tests.fakes import published_checkpoints as published
-from tests.fakes.tiny_datasets import write_imagenet
+from tests.fakes.tiny_datasets import write_imagenet, write_inaturalist
 from tests.fakes.tiny_study import events_of, submit, wait_for_end
 
 _SWEEPS = Path(__file__).parents[2] / "sweeps"
+_SPECIES = "{name: inaturalist2018, num_classes: 3, num_ssl_images: 12, num_validation_images: 6, image_size: 64}"
 _OVERRIDES = (
     "dataset={name: imagenet, num_classes: 4, num_ssl_images: 8, num_validation_images: 8, image_size: 64}",
     "continuation.epochs=1", "continuation.batch_size=8", "numerics.num_threads=1",
-    "evaluations={linear_probe: {label_percent: [100]}}", "tune=none",
+    "evaluations.linear_probe.label_percent=[100]", "evaluations.knn.num_neighbours=5",
+    "evaluations.fine_tuning.label_percent=[100]", "evaluations.fine_tuning.epochs=1",
+    "evaluations.fine_tuning.batch_size=8", "evaluations.inat18.label_percent=[100]",
+    f"evaluations.inat18.dataset={_SPECIES}", "tune=none",
 )  # fmt: skip
 _LIMIT_GB = 6.0
 
@@ -79,7 +84,7 @@ class Peak:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["swav", "vicreg", "simsiam"])
-def test_a_step_and_a_probe_of_the_real_network_by_two_processes(
+def test_a_step_and_every_evaluation_of_the_real_network_by_two_processes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDY_CACHE", str(tmp_path / "cache"))
@@ -87,7 +92,9 @@ def test_a_step_and_a_probe_of_the_real_network_by_two_processes(
     file = checkpoint(name, tmp_path / "published.pth")
     small = () if name != "swav" else ("augmentation.local_size=32",)
     text = (_SWEEPS / f"imagenet_{name}.yaml").read_text()
-    plan = load_plan(text, name, (*_OVERRIDES, *small, f"base.checkpoint={file}"))
+    first = load_plan(text, name).evaluations[2].params
+    rates = [f"evaluations.fine_tuning.{key}=[{first[key][1]}]" for key in ("trunk_lr", "head_lr")]
+    plan = load_plan(text, name, (*_OVERRIDES, *rates, *small, f"base.checkpoint={file}"))
     home = HomePaths(tmp_path / "home")
     executor = LocalExecutor(2)
     try:
@@ -95,7 +102,8 @@ def test_a_step_and_a_probe_of_the_real_network_by_two_processes(
             base = finished(home, base_spec(plan, 1), executor, folder)
             trained = continued(plan, "e2mc")
             evaluations = required_evaluations(plan, Phase.CONFIRM)
-            attempt = finished(home, trained, executor, folder, evaluations, num_processes=2)
+            far = {"inat18": write_inaturalist(tmp_path / "inaturalist2018")}
+            attempt = finished(home, trained, executor, folder, evaluations, num_processes=2, far=far)
     finally:
         executor.close()
     (imported,) = events_of(base, "imported")
@@ -103,8 +111,11 @@ def test_a_step_and_a_probe_of_the_real_network_by_two_processes(
     (step,) = events_of(attempt, "step")
     assert step["metrics"]["train/gradient_ratio"] > 0
     assert read_json(attempt.trained)["weights_sha256"] != read_json(base.trained)["weights_sha256"]
-    (result,) = attempt.run.evaluations.glob("linear_probe-test-*.json")
-    assert 0 <= read_json(result)["metrics"]["top1_mean"] <= 100
+    for evaluation, metric in (
+        ("linear_probe", "top1_mean"), ("knn", "top1"), ("fine_tuning", "top1_100pct"), ("inat18", "top1_100pct"),
+    ):  # fmt: skip
+        (result,) = attempt.run.evaluations.glob(f"{evaluation}-test-*.json")
+        assert 0 <= read_json(result)["metrics"][metric] <= 100
     print(f"{name}: peak {peak.gb:.2f} GB")
     assert 0 < peak.gb < _LIMIT_GB
 
@@ -115,8 +126,16 @@ def continued(plan: Plan, arm: str) -> RunSpec:
 
 def finished(
     home: HomePaths, spec: RunSpec, executor: LocalExecutor, folder: Path,
-    evaluations: tuple[EvaluationRequest, ...] = (), num_processes: int = 1,
+    evaluations: tuple[EvaluationRequest, ...] = (), num_processes: int = 1, far: Mapping[str, Path] | None = None,
 ) -> AttemptPaths:  # fmt: skip
-    attempt = submit(home, spec, executor, evaluations=evaluations, folder=folder, num_processes=num_processes)
+    attempt = submit(
+        home,
+        spec,
+        executor,
+        evaluations=evaluations,
+        folder=folder,
+        num_processes=num_processes,
+        evaluation_folders=far,
+    )
     assert wait_for_end(attempt, 600) == "finished", events_of(attempt)[-1]
     return attempt

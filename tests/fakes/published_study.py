@@ -11,7 +11,7 @@ from study.journal.events import EventWriter
 from study.journal.files import create_once, link_once, write_json, write_text
 from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
 from study.plan.expand import base_spec, run_spec
-from study.plan.model import Arm, Component, Confirm, Phase, Plan, Recipe, Tune
+from study.plan.model import Arm, Component, Confirm, Phase, Plan, PlannedEvaluation, Recipe, Tune
 from study.plan.space import FloatRange
 from study.plan.spec import RunSpec
 
@@ -41,7 +41,7 @@ def small_plan(study: str = "small") -> Plan:
         reference="continued",
         unit="base",
         contrasts=(("e2mc", "continued"),),
-        evaluations=(Component("knn"),),
+        evaluations=(PlannedEvaluation("knn"),),
         primary="knn/top1",
         equivalence_margin_pp=0.5,
         tune=Tune("knn/top1", 2, (101,), (1,), "tpe"),

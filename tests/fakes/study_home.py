@@ -11,7 +11,7 @@ from study.journal.events import EventWriter
 from study.journal.files import create_once, link_once, write_json
 from study.paths import RunPaths, StudyPaths
 from study.plan.expand import confirm_specs, inherited, required_evaluations, tune_specs
-from study.plan.model import SCHEMA_VERSION, Arm, Component, Confirm, Phase, Plan, Recipe, Tune
+from study.plan.model import SCHEMA_VERSION, Arm, Component, Confirm, Phase, Plan, PlannedEvaluation, Recipe, Tune
 from study.plan.space import FloatRange
 from study.plan.spec import RunSpec
 
@@ -55,8 +55,8 @@ def make_plan(**changes: object) -> Plan:
             ("e2mc", "e2mc-no-covariance"), ("uniformity", "continued"), ("mmcr", "continued"),
         ),
         evaluations=(
-            Component("linear_probe", {"label_percent": (1, 10, 100)}),
-            Component("knn", {"num_neighbours": 20}),
+            PlannedEvaluation("linear_probe", {"label_percent": (1, 10, 100)}),
+            PlannedEvaluation("knn", {"num_neighbours": 20}),
         ),
         primary="linear_probe/top1_mean",
         equivalence_margin_pp=0.5,

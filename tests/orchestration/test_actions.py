@@ -18,7 +18,7 @@ from study.journal.replay import AttemptStatus, replay_attempt
 from study.orchestration import actions
 from study.paths import AttemptPaths, HomePaths
 from study.plan.identity import code_identity
-from study.plan.model import Component, Confirm, Plan
+from study.plan.model import Confirm, Plan, PlannedEvaluation
 from study.search.trial import Trial, TrialState
 from tests.fakes.study_home import make_plan
 from tests.fakes.tiny_study import Nowhere, pretraining, submit
@@ -41,7 +41,7 @@ class TestPlan:
         plan = make_plan()
         self.store(home, plan)
         more = list(plan.evaluations)
-        more.insert(place, Component("alignment", {"power": 2}))
+        more.insert(place, PlannedEvaluation("alignment", {"power": 2}))
         self.store(home, make_plan(evaluations=tuple(more)))
         stored = Plan.from_json(read_json(home.study("toy").plan))
         assert [e.name for e in stored.evaluations] == [e.name for e in more]

@@ -31,16 +31,21 @@ def test_a_dry_run_at_the_papers_scale(name: str, tmp_path: Path) -> None:
     tuned, arms = sum(arm.is_tuned for arm in plan.arms), len(plan.arms)
     for phase, runs in ((Phase.PREPARE, 1), (Phase.TUNE, 6 * tuned), (Phase.CONFIRM, 5 * arms)):
         assert re.search(rf"^  {phase} +{runs},", text, re.MULTILINE), text
-    # Ten epochs of the images outside of validation, and a pass forward that costs a sixth of an epoch.
-    epoch_s = 1_271_167 / _RATE
-    (tuning,) = re.findall(r"tune ([\d,.]+), confirm", text)
-    assert float(tuning.replace(",", "")) == pytest.approx(6 * tuned * (10 + 1 / 6) * epoch_s / 3600, rel=1e-3)
+    # Tuning: 195 steps of 512 images, and a pass forward over the pool that costs a sixth of an epoch.
+    tuning, confirming = re.findall(r"tune ([\d,.]+), confirm ([\d,.]+);", text)[0]
+    tune_s = (195 * 512 + 100_000 / 6) / _RATE
+    assert float(tuning) == pytest.approx(6 * tuned * tune_s / 3600, abs=0.06)
+    # Confirming: ten epochs, passes over both pools, 20 epochs of fine-tuning on 1 % and 10 %, one view of two.
+    tuned_images = 20 * (12_712 + 127_117)
+    confirm_s = (10 * 1_271_167 + (1_271_167 + 413_087) / 6 + tuned_images / 2) / _RATE
+    assert float(confirming) == pytest.approx(5 * arms * confirm_s / 3600, rel=2e-3)
+    assert "Runs of tune have epochs 1, num_ssl_images 100000, num_validation_images 5000, num_classes 100" in text
     assert "decoded" not in text
 
 
 def test_decoded_photographs_take_room(tmp_path: Path) -> None:
     text = describe(plan_of("swav", "dataset.crops_from=squares"), HomePaths(tmp_path), _RATE)
-    assert "192.9 GB for decoded images" in text  # 1,281,167 × 3 × 224² bytes
+    assert f"{(1_281_167 + 105_000) * 3 * 224**2 / 1e9:.1f} GB for decoded images" in text
 
 
 def test_the_weights_of_the_published_network_are_counted_without_being_made() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from study.journal.replay import replay_run, settled_steps
 from study.paths import AttemptPaths, HomePaths
 from study.plan.expand import base_spec, required_evaluations
 from study.plan.identity import evaluation_request
-from study.plan.model import Component, Phase
+from study.plan.model import Component, Phase, PlannedEvaluation
 from study.plan.spec import RunSpec
 from study.worker.entry import run_attempt
 from tests.fakes.tiny_study import (
@@ -299,17 +300,45 @@ def test_a_continuation_that_keeps_the_optimiser_resumes_exactly(
 
 
 def test_a_run_that_is_not_continued_is_evaluated_alone(shared_home: HomePaths, executor: LocalExecutor) -> None:
-    statistics = evaluation_request(Component("embedding_statistics", {"num_bins": 8, "num_dims": 4}), "test")
-    requests = (*required_evaluations(tiny_plan(), Phase.CONFIRM), statistics)
+    statistics = evaluation_request(PlannedEvaluation("embedding_statistics", {"num_bins": 8, "num_dims": 4}), "test")
+    tuning = PlannedEvaluation(
+        "fine_tuning", {"label_percent": [10], "trunk_lr": [0.01], "head_lr": [0.1], "epochs": 1}
+    )
+    tuned = evaluation_request(tuning, "test")
+    few = Component("fashion_mnist", {"num_ssl_images": 100, "num_validation_images": 50})
+    far = evaluation_request(PlannedEvaluation("far", {"num_neighbours": 5}, "knn", few), "test")
+    requests = (*required_evaluations(tiny_plan(), Phase.CONFIRM), tuned, far, statistics)
     spec = continuation(tiny_plan(), "base")
-    attempt = submit(shared_home, spec, executor, evaluations=requests)
+    folders = {"far": data_folder()}
+    attempt = submit(shared_home, spec, executor, evaluations=requests, evaluation_folders=folders)
     assert wait_for_end(attempt) == "finished"
     details = read_json(attempt.run.evaluations / f"{statistics.key}.json")["details"]
     assert details["num_images"] == 10_000 and np.shape(details["correlation"]) == (4, 4)
     for request in requests[:-1]:
         assert "details" not in read_json(attempt.run.evaluations / f"{request.key}.json")
+    result = read_json(attempt.run.evaluations / f"{tuned.key}.json")
+    assert result["weights_sha256"] == weights_of(attempt.run) and 0 < result["metrics"]["top1_10pct"] < 100
+    transferred, own = (read_json(attempt.run.evaluations / f"{request.key}.json") for request in (far, requests[1]))
+    assert transferred["evaluation"] == far.evaluation.as_json() and len(transferred["dataset_fingerprint"]) == 64
+    assert 0 < transferred["metrics"]["top1"] < own["metrics"]["top1"], "fewer neighbours to choose from"
+    assert transferred["labels_sha256"] != own["labels_sha256"]
     base = shared_home.base(base_spec(tiny_plan(), 1).run_id)
     assert weights_of(attempt.run) == weights_of(base) and not steps_of(attempt.run)
+    assert hashlib.sha256(attempt.run.weights.read_bytes()).hexdigest() == weights_of(base), "copies were tuned"
+
+
+def test_fine_tuning_is_left_in_the_middle_and_begun_again(shared_home: HomePaths, executor: LocalExecutor) -> None:
+    long = PlannedEvaluation("fine_tuning", {"label_percent": [100], "epochs": 10_000, "batch_size": 50})
+    spec = continuation(tiny_plan(), "base", seed=101)
+    first = submit(shared_home, spec, executor, evaluations=[evaluation_request(long, "test")])
+    wait_for_event(first, "trained")
+    time.sleep(1)
+    os.kill(pid_of(first), signal.SIGTERM)
+    assert wait_for_end(first) == "stopped"
+    assert events_of(first)[-1]["reason"] == "SIGTERM"
+    assert not list(first.run.evaluations.glob("fine_tuning-*"))
+    knn = required_evaluations(tiny_plan(), Phase.CONFIRM)[1:]
+    assert wait_for_end(submit(shared_home, spec, executor, evaluations=knn)) == "finished"
 
 
 def failure_of(attempt: AttemptPaths) -> dict[str, Any]:
