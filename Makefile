@@ -17,10 +17,10 @@ help:
 demo: $(VENV)/.installed data  ## run the main job: sweeps/ablation.yaml
 	$(BIN)/python study/run_sweep.py sweeps/ablation.yaml
 
-# What only computes shares the processors; what starts processes and waits for them has the machine to itself.
-TIMED := tests/end_to_end tests/execution tests/orchestration tests/slurm tests/tracking tests/worker
+# Whole studies and the cluster have the machine to themselves; the rest shares the processors.
+TIMED := tests/end_to_end tests/slurm
 test: $(VENV)/.installed-tests data  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TIMED:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TIMED:%=--ignore=%)
 	$(BIN)/python -m pytest $(TIMED)
 
 test-slow: $(VENV)/.installed-tests data  ## run the tests that take minutes

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed, nn
 
 from study.errors import UserError
+
+_BUCKET_SIZE = 2**23  # numbers of one transfer: 32 MB of float32, enough to use a fast network
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,13 @@ class Team:
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace gradients by their means over processes, in one transfer per data type.
+        """Replace gradients by their means over processes, in few transfers, which cost memory while they last.
 
         Criteria and methods gather rows so that this mean is the gradient of one process with the whole batch.
         """
         if self.size == 1:
             return
-        by_type: dict[torch.dtype, list[Tensor]] = {}
-        for parameter in parameters:
-            if parameter.grad is not None:
-                by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
-        for gradients in by_type.values():
+        for gradients in _buckets(parameter.grad for parameter in parameters if parameter.grad is not None):
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             self._average(flat)
             means = torch.split(flat, [gradient.numel() for gradient in gradients])
@@ -78,3 +76,15 @@ class Team:
     def _average(self, value: Tensor) -> None:
         distributed.all_reduce(value)
         value.div_(self.size)
+
+
+def _buckets(gradients: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Gradients of one data type together, so that a bucket has at most `_BUCKET_SIZE` numbers, or one tensor."""
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for gradient in gradients:
+        bucket = by_type.setdefault(gradient.dtype, [])
+        if bucket and sum(other.numel() for other in bucket) + gradient.numel() > _BUCKET_SIZE:
+            yield bucket
+            bucket = by_type[gradient.dtype] = []
+        bucket.append(gradient)
+    yield from by_type.values()

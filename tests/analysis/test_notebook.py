@@ -45,7 +45,10 @@ def test_defines_nothing(notebook: Path) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
-def test_all_draw_the_same_bytes_twice_and_write_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_repeated", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "twice"])
+def test_all_draw_the_same_bytes_and_write_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_repeated: bool
+) -> None:
     """All in one kernel, from a deeper folder; names do not pass from one notebook to the next."""
     plan = make_plan(confirm=Confirm((1, 2, 3), (1,)))
     home = StudyHome(tmp_path / "toy", plan, lambda arm, base, metric: 70.0 + base * len(arm) % 7).build()
@@ -56,8 +59,9 @@ def test_all_draw_the_same_bytes_twice_and_write_nothing_else(tmp_path: Path, mo
     manager, _ = start_new_kernel(cwd=str(Path(__file__).parent))
     try:
         first = draw_all(manager, folder)
-        shutil.rmtree(folder)
-        assert draw_all(manager, folder) == first
+        if is_repeated:
+            shutil.rmtree(folder)
+            assert draw_all(manager, folder) == first
     finally:
         manager.shutdown_kernel(now=True)
     assert {path: path.stat().st_mtime_ns for path in home.root.rglob("*")} == before

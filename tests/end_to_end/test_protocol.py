@@ -49,14 +49,20 @@ def test_seeds_may_be_added_and_another_study_takes_over_what_is_there(sweep: Ma
     for name in ("comparison.csv", "contrasts.csv"):
         assert (twin.study.report / name).read_bytes() == (more.study.report / name).read_bytes()
 
-    fresh = sweep("study=fresh", *FEW)
+
+@pytest.mark.slow
+def test_nothing_is_taken_over_when_all_is_to_be_fresh(sweep: MakeSweep) -> None:
+    first, fresh = sweep(*FEW), sweep("study=fresh", *FEW)
     fresh.options = ("--fresh",)
-    finish(fresh.start())
+    for each in (first, fresh):
+        finish(each.start())
+    names = {run.root.name for run in first.study.existing_runs()}
+    assert names == {run.root.name for run in fresh.study.existing_runs()}
     assert not any(run.reused.exists() for run in fresh.study.existing_runs())
 
 
 def test_hours_that_run_out(sweep: MakeSweep) -> None:
-    study = sweep("confirm.base_seeds=[1, 2]")
+    study = sweep(*FEW)
     study.options = ("--max-hours", "0.000001")
     command = study.start()
     assert command.wait() == 130

@@ -100,7 +100,7 @@ class TestResuming:
     ) -> None:  # fmt: skip
         whole, records = uninterrupted
         assert whole.is_done and [record.step for record in records] == list(range(1, NUM_STEPS + 1))
-        for stop in (1, 3, 10, 13, 20):  # 10 and 20 end an epoch, the others lie within one
+        for stop in (3, 10, 20):  # 10 and 20 end an epoch, the other lies within one
             first = make_trainer(training)
             before = train(first, stop)
             assert first.step == stop and first.is_done == (stop == NUM_STEPS)
@@ -381,10 +381,10 @@ class TestDivergence:
 def test_bfloat16_runs_here_and_keeps_its_weights_in_float32(make_trainer: MakeTrainer, train: Train) -> None:
     training = changed(CONTINUATION, numerics__dtype="bfloat16")
     trainer = make_trainer(training)
-    records = train(trainer)
+    records = train(trainer, 3)
     check_finite(records)
     assert {value.dtype for value in trainer.network.parameters()} == {torch.float32}
-    exact = train(make_trainer(CONTINUATION))
+    exact = train(make_trainer(CONTINUATION), 3)
     assert metrics(records) != metrics(exact)
     assert records[0].metrics["train/loss"] == pytest.approx(exact[0].metrics["train/loss"], abs=0.05)
 

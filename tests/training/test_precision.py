@@ -41,10 +41,10 @@ class Line(Criterion):
 
 def test_float16_trains_here_in_float32_weights(make_trainer: MakeTrainer, train: Train) -> None:
     trainer = make_trainer(with_numerics(dtype="float16"))
-    records = train(trainer)
+    records = train(trainer, 3)
     check_finite(records)
     assert {value.dtype for value in trainer.network.parameters()} == {torch.float32}
-    exact = train(make_trainer(TRAINING))
+    exact = train(make_trainer(TRAINING), 3)
     assert [r.metrics["train/loss"] for r in records] != [r.metrics["train/loss"] for r in exact]
     assert records[0].metrics["train/loss"] == pytest.approx(exact[0].metrics["train/loss"], abs=0.01)
     assert records[0].metrics["train/gradient_ratio"] == pytest.approx(exact[0].metrics["train/gradient_ratio"], 0.02)
@@ -56,14 +56,14 @@ def test_a_resumed_float16_run_repeats_every_bit(make_trainer: MakeTrainer, trai
     whole, first = make_trainer(training), make_trainer(training)
     for trainer in (whole, first):  # a scale that is not the initial one must come back
         trainer.load_state({**trainer.state(), "loss_scaler": {**trainer.state()["loss_scaler"], "scale": 2.0**30}})
-    expected = train(whole)
+    expected = train(whole, 5)
     scales = {record.metrics["train/loss_scale"] for record in expected}
     assert len(scales) > 1, "some steps overflow, so that the scale changes on the way"
-    before = train(first, 3)
+    before = train(first, 2)
     save_checkpoint(tmp_path / "checkpoint.pt", first.state())
     second = make_trainer(training)
     second.load_state(load_checkpoint(tmp_path / "checkpoint.pt"))
-    found = before + train(second)
+    found = before + train(second, 5)
     assert [repr(r.metrics) for r in found] == [repr(r.metrics) for r in expected], "NaN, where a step overflows, too"
     weights = second.network.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in whole.network.state_dict().items())

@@ -76,9 +76,9 @@ def interrupt(
 def test_it_saves_at_the_ends_of_epochs_that_are_long_beside_the_time_between_checkpoints(
     home: HomePaths, executor: LocalExecutor
 ) -> None:
-    attempt = submit(home, pretraining(3), executor, checkpoint_every_s=0.5)
+    attempt = submit(home, pretraining(2), executor, checkpoint_every_s=0.5)
     assert wait_for_end(attempt) == "finished"
-    assert {10, 20, 30} <= {event["step"] for event in events_of(attempt, "checkpoint")}
+    assert {10, 20} <= {event["step"] for event in events_of(attempt, "checkpoint")}
 
 
 def check_like(attempt: AttemptPaths, uninterrupted: AttemptPaths) -> None:
