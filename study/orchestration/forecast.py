@@ -93,8 +93,16 @@ def forecast(plan: Plan, images_per_second: float | None = None) -> Forecast:
         own = plan.during(phase)
         own_step = step * own.continuation.batch_size / plan.continuation.batch_size
         steps = own.continuation.epochs * (_num_images(own.dataset) // own.continuation.batch_size)
-        seconds[phase] = steps * own_step + _evaluation_s(own, phase, own_step)
+        seconds[phase] = _share_trained(plan, phase) * steps * own_step + _evaluation_s(own, phase, own_step)
     return Forecast(count_runs(plan), seconds)
+
+
+def _share_trained(plan: Plan, phase: Phase) -> float:
+    """Of the runs of a phase, the share that train; the others are evaluated as their bases are."""
+    if phase is not Phase.CONFIRM:
+        return 1.0
+    counts = [(arm.continued, len(plan.continuation_seeds(arm, phase))) for arm in plan.arms]
+    return sum(count for is_trained, count in counts if is_trained) / sum(count for _, count in counts)
 
 
 def _evaluation_s(plan: Plan, phase: Phase, step: float) -> float:
