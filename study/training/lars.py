@@ -52,8 +52,8 @@ class LARS(torch.optim.Optimizer):
 
 
 def _scaled(weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-    """The decayed gradient at the layer's own rate."""
-    decayed: Tensor = gradient + group["weight_decay"] * weight
+    """The decayed gradient at the layer's own rate, in few temporary tensors."""
+    decayed = gradient.add(weight, alpha=group["weight_decay"])
     if group["is_excluded"]:
         return decayed
     size = torch.linalg.vector_norm(weight)
@@ -61,7 +61,7 @@ def _scaled(weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         pull = torch.linalg.vector_norm(gradient)
         is_defined = (size > 0) & (pull > 0)
         scale = group["trust_coefficient"] * size / (pull + group["weight_decay"] * size)
-        return torch.where(is_defined, scale * decayed, gradient)
+        return torch.where(is_defined, decayed.mul_(scale), gradient)
     pull = torch.linalg.vector_norm(decayed)
     is_defined = (size > 0) & (pull > 0)
-    return decayed * torch.where(is_defined, group["trust_coefficient"] * size / pull, 1.0)
+    return decayed.mul_(torch.where(is_defined, group["trust_coefficient"] * size / pull, 1.0))
