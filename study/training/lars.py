@@ -52,16 +52,17 @@ class LARS(torch.optim.Optimizer):
 
 
 def _scaled(weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-    """The decayed gradient at the layer's own rate, in few temporary tensors."""
-    decayed = gradient.add(weight, alpha=group["weight_decay"])
+    """The decayed gradient at the layer's own rate; of LARS, in the place of the gradient, which is used up."""
     if group["is_excluded"]:
-        return decayed
+        return gradient.add_(weight, alpha=group["weight_decay"])
     size = torch.linalg.vector_norm(weight)
     if group["as_larc"]:
         pull = torch.linalg.vector_norm(gradient)
+        decayed = gradient.add(weight, alpha=group["weight_decay"])
         is_defined = (size > 0) & (pull > 0)
         scale = group["trust_coefficient"] * size / (pull + group["weight_decay"] * size)
         return torch.where(is_defined, decayed.mul_(scale), gradient)
+    decayed = gradient.add_(weight, alpha=group["weight_decay"])
     pull = torch.linalg.vector_norm(decayed)
     is_defined = (size > 0) & (pull > 0)
     return decayed.mul_(torch.where(is_defined, group["trust_coefficient"] * size / pull, 1.0))

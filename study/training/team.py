@@ -59,6 +59,9 @@ class Team:
         if self.size == 1:
             return
         for gradients in _buckets(parameter.grad for parameter in parameters if parameter.grad is not None):
+            if len(gradients) == 1 and gradients[0].is_contiguous():
+                self._average(gradients[0])
+                continue
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             self._average(flat)
             means = torch.split(flat, [gradient.numel() for gradient in gradients])
