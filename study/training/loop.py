@@ -178,7 +178,7 @@ class Trainer:
                 flushed = time.monotonic()
             if stop and not self.is_done:
                 return
-        bad = [name for name, p in self.network.state_dict().items() if not torch.isfinite(p).all()]
+        bad = [name for name, value in self.network.state_dict().items() if not _is_finite(value)]
         if bad:
             raise DivergedError(f"after the last step {len(bad)} weights are not finite, {bad[0]} first")
 
@@ -226,6 +226,13 @@ class Trainer:
             "train/lr": rate,
             **({} if loss_scale is None else {"train/loss_scale": loss_scale}),
         }
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Whether all numbers are; without the copies that `isfinite` would make of each large tensor."""
+    if not value.is_floating_point() or not value.numel():
+        return True
+    return bool(torch.stack(torch.aminmax(value)).isfinite().all())
 
 
 def backpropagate(output: MethodOutput, pull: Pull, loss_scale: float = 1.0) -> Tensor:
