@@ -206,7 +206,6 @@ class Trainer:
         self.network.before_step(moment)
         with self._precision.autocast():
             output: MethodOutput = self.network(views)
-        self.optimizer.zero_grad(set_to_none=True)
         loss_scale = self._precision.loss_scale
         pull = self._add_on.pull(output, loss_scale or 1.0)
         base_gradient = backpropagate(output, pull, loss_scale or 1.0)
@@ -214,6 +213,7 @@ class Trainer:
         base_loss = self._team.mean(output.loss.detach())
         self.network.before_update(moment)
         self._precision.step(self.optimizer)
+        self.optimizer.zero_grad(set_to_none=True)  # what comes until the next step has their memory
         self.network.after_update(moment)
         return {
             "train/loss": base_loss + pull.total,
