@@ -60,7 +60,7 @@ class Team:
             return
         for gradients in _buckets(parameter.grad for parameter in parameters if parameter.grad is not None):
             if len(gradients) == 1 and gradients[0].is_contiguous():
-                for part in gradients[0].view(-1).split(_BUCKET_SIZE):
+                for part in torch.split(gradients[0].view(-1), _BUCKET_SIZE):
                     self._average(part)
                 continue
             flat = torch.cat([gradient.flatten() for gradient in gradients])
