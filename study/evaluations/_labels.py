@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -43,6 +44,14 @@ def draw_labels(
     rounds = _occurrence(labels[shuffled])
     chosen = shuffled[np.argsort(rounds, kind="stable")[:size]]
     return np.sort(chosen).astype(np.int64)
+
+
+def require_percents(percents: Sequence[object]) -> None:
+    """Raise ValueError unless these are distinct label fractions, in whole percent."""
+    if not percents or len(set(percents)) < len(percents):
+        raise ValueError(f"label_percent must hold distinct percentages, at least one, got {percents}")
+    if not all(isinstance(percent, int) and 0 < percent <= 100 for percent in percents):
+        raise ValueError(f"label_percent must hold whole numbers in (0, 100], got {percents}")
 
 
 def subset_size(num_images: int, percent: int, num_classes: int) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.evaluations._labels import draw_labels, subset_size
+from study.evaluations._labels import draw_labels, require_percents, subset_size
 from study.evaluations.base import Evaluation, EvaluationTask, Trainable
 from study.tensors.images import Images, to_float
 from study.tensors.streams import stream, stream_seed
@@ -63,10 +63,7 @@ class FineTuning(Evaluation):
 
     def __post_init__(self) -> None:
         percents = self.label_percent
-        if not percents or len(set(percents)) < len(percents):
-            raise ValueError(f"label_percent must hold distinct percentages, at least one, got {percents}")
-        if not all(isinstance(p, int) and 0 < p <= 100 for p in percents):
-            raise ValueError(f"label_percent must hold whole numbers in (0, 100], got {percents}")
+        require_percents(percents)
         for name, few, many in (("trunk_lr", 0.02, 0.01), ("head_lr", 5.0, 0.2)):
             rates = getattr(self, name)
             if rates is None:

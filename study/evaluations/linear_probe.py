@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.evaluations._labels import draw_labels, subset_size
+from study.evaluations._labels import draw_labels, require_percents, subset_size
 from study.evaluations.base import Evaluation, EvaluationTask, Representations
 
 # L-BFGS stops when no gradient entry exceeds this. Measured on three sets of 10,000 × 128 Fashion-MNIST
@@ -48,10 +48,7 @@ class LinearProbe(Evaluation):
 
     def __post_init__(self) -> None:
         percents = self.label_percent
-        if not percents or len(set(percents)) < len(percents):
-            raise ValueError(f"label_percent must hold distinct percentages, at least one, got {percents}")
-        if not all(isinstance(p, int) and 0 < p <= 100 for p in percents):
-            raise ValueError(f"label_percent must hold whole numbers in (0, 100], got {percents}")
+        require_percents(percents)
         if self.num_draws is None:
             object.__setattr__(self, "num_draws", tuple(10 if p <= 1 else 3 if p <= 10 else 1 for p in percents))
         if self.weight_decay is None:

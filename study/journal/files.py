@@ -77,8 +77,7 @@ def _draft(path: Path, write: Callable[[BinaryIO], object]) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     draft = Path(name)
     try:
-        os.close(handle)
-        with draft.open("wb") as file:  # has its path as name, for those that write by name
+        with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())

@@ -1,6 +1,7 @@
 """Checkpoints: one file, replaced atomically, that begins with the sha256 of the rest.
 
-Nothing is held in memory but the tensors: with a head of 150 million weights, a copy of the file is a gigabyte.
+Reading holds nothing in memory but the tensors: with a head of 150 million weights, a copy of the file is a gigabyte.
+Writing makes one, so that a full disk is an OSError of ours and not a library's.
 """
 
 from __future__ import annotations
@@ -21,15 +22,10 @@ _HEADER = 65  # bytes: 64 hex digits and a line feed
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Replace `path` by `state` (tensors, numbers, strings, containers of these)."""
-
-    def write(file: IO[bytes]) -> None:
-        file.write(bytes(_HEADER))
-        hashed = _Hashed(file)
-        torch.save(dict(state), cast(IO[bytes], hashed))
-        file.seek(0)
-        file.write(hashed.digest.hexdigest().encode() + b"\n")
-
-    write_atomic(path, write)
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    header = hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + b"\n"
+    write_atomic(path, lambda file: (file.write(header), file.write(buffer.getbuffer())))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -45,20 +41,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path} is truncated or damaged: its checksum disagrees")
         state: dict[str, Any] = torch.load(cast(IO[bytes], _Rest(file)), map_location="cpu", weights_only=True)
     return state
-
-
-class _Hashed(io.RawIOBase):
-    """Passes on what is written, and hashes it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.digest = file, hashlib.sha256()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        return self._file.write(data)
 
 
 class _Rest(io.RawIOBase):

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from study.journal.events import EventWriter
 from study.journal.files import link_once, write_atomic, write_json
@@ -127,15 +127,13 @@ def _hand_over(
 
     `paired` are the hashes of what must equal that of other arms with the same seeds.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_atomic(work.attempt.weights, lambda file: save_file(weights, file.name))
-    with work.attempt.weights.open("rb") as file:
-        weights_hash = hashlib.file_digest(file, "sha256").hexdigest()
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
+    write_atomic(work.attempt.weights, lambda file: file.write(weights))
     result = {
         "schema_version": SCHEMA_VERSION,
         "attempt": work.attempt.number,
         "step": step,
-        "weights_sha256": weights_hash,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "paired": dict(paired),
         "code": code_identity()["hash"],
         "cpu_s": time.process_time() - cpu,
