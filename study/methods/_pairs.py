@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from study.methods._heads import each_view
 from study.methods.base import Method, MethodNetwork, MethodOutput
 
 
@@ -34,7 +35,7 @@ class PairMethod(Method):
 class PairNetwork(MethodNetwork):
     """Backbone and projector; batch statistics of the projector are those of one view at a time."""
 
-    def __init__(self, backbone: nn.Module, projector: nn.Module, method: PairMethod) -> None:
+    def __init__(self, backbone: nn.Module, projector: nn.Sequential, method: PairMethod) -> None:
         super().__init__(backbone)
         self.projector = projector
         self._method = method
@@ -46,7 +47,7 @@ class PairNetwork(MethodNetwork):
             ValueError: there are not exactly two views.
         """
         require_two_views(type(self._method).__name__, representations)
-        projections = torch.stack([self.projector(h) for h in representations])
+        projections = each_view(self.projector, representations)
         # Half precision would lose what the loss takes differences and squares of.
         with torch.autocast(projections.device.type, enabled=False):
             loss = self._method.loss(projections.to(torch.promote_types(projections.dtype, torch.float32)))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from study.methods._heads import perceptron
+from study.methods._heads import each_view, perceptron
 from study.methods._pairs import require_two_views
 from study.methods._settings import require_at_least, require_momentum
 from study.methods._teacher import Teacher, momentum_at
@@ -53,7 +52,7 @@ class BYOLNetwork(MethodNetwork):
     """Backbone, projector, predictor and teacher; batch statistics are those of one view at a time."""
 
     def __init__(
-        self, backbone: nn.Module, projector: nn.Module, predictor: nn.Module, teacher_momentum: float
+        self, backbone: nn.Module, projector: nn.Sequential, predictor: nn.Module, teacher_momentum: float
     ) -> None:
         super().__init__(backbone)
         self.projector = projector
@@ -70,7 +69,7 @@ class BYOLNetwork(MethodNetwork):
             ValueError: there are not exactly two views.
         """
         require_two_views("BYOL", representations)
-        projections = torch.stack([self.projector(h) for h in representations])
+        projections = each_view(self.projector, representations)
         p1, p2 = (self.predictor(z) for z in projections)
         t1, t2 = (self.teacher(view, self.micro_batch_size) for view in views)
         loss = 2 - mean_cosine(p1, t2) - mean_cosine(p2, t1)  # mean over both of 2 - 2 cos, eq. 2

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from study.methods._heads import each_view
 from study.methods._settings import require_at_least, require_momentum, require_positive
 from study.methods._swapped import swapped_cross_entropy
 from study.methods._teacher import Teacher, momentum_at
@@ -88,7 +89,7 @@ class DINONetwork(MethodNetwork):
 
     centre: Tensor
 
-    def __init__(self, backbone: nn.Module, projector: nn.Module, prototypes: nn.Linear, settings: DINO) -> None:
+    def __init__(self, backbone: nn.Module, projector: nn.Sequential, prototypes: nn.Linear, settings: DINO) -> None:
         super().__init__(backbone)
         self.projector = projector
         self.prototypes = prototypes
@@ -102,8 +103,8 @@ class DINONetwork(MethodNetwork):
         The loss is the cross-entropy between teacher and student, averaged over all pairs of a full-size view for the
         teacher and another view for the student. In training mode the centre moves, for the next batch.
         """
-        projections = torch.stack([self.projector(h) for h in representations[:2]])
-        local = [self.projector(h) for h in representations[2:]]
+        all_projections = each_view(self.projector, representations)
+        projections, local = all_projections[:2], all_projections[2:]
         scores = torch.stack([self.teacher(view, self.micro_batch_size) for view in views[:2]])
         targets = ((scores - self._read_and_move_centre(scores)) / self._settings.teacher_temperature).softmax(dim=-1)
         logits = [self.prototypes(z) / self._settings.student_temperature for z in (*projections, *local)]

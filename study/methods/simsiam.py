@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from study.methods._heads import perceptron
+from study.methods._heads import each_view, perceptron
 from study.methods._pairs import require_two_views
 from study.methods._settings import require_at_least, require_positive
 from study.methods.base import Method, MethodNetwork, MethodOutput
@@ -60,7 +59,7 @@ class SimSiam(Method):
 class SimSiamNetwork(MethodNetwork):
     """Backbone, projector and predictor; batch statistics are those of one view at a time."""
 
-    def __init__(self, backbone: nn.Module, projector: nn.Module, predictor: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, projector: nn.Sequential, predictor: nn.Module) -> None:
         super().__init__(backbone)
         self.projector = projector
         self.predictor = predictor
@@ -74,7 +73,7 @@ class SimSiamNetwork(MethodNetwork):
             ValueError: there are not exactly two views.
         """
         require_two_views("SimSiam", representations)
-        projections = torch.stack([self.projector(h) for h in representations])
+        projections = each_view(self.projector, representations)
         z1, z2 = projections
         p1, p2 = self.predictor(z1), self.predictor(z2)
         loss = -(mean_cosine(p1, z2.detach()) + mean_cosine(p2, z1.detach())) / 2  # eq. 3 and 4

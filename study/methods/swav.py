@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods._heads import perceptron
+from study.methods._heads import each_view, perceptron
 from study.methods._settings import require_at_least, require_positive
 from study.methods._swapped import swapped_cross_entropy
 from study.methods.base import Method, MethodNetwork, MethodOutput, Moment
@@ -84,7 +84,7 @@ class SwAVNetwork(MethodNetwork):
 
     queue: Tensor
 
-    def __init__(self, backbone: nn.Module, projector: nn.Module, prototypes: nn.Linear, settings: SwAV) -> None:
+    def __init__(self, backbone: nn.Module, projector: nn.Sequential, prototypes: nn.Linear, settings: SwAV) -> None:
         super().__init__(backbone)
         self.projector = projector
         self.prototypes = prototypes
@@ -98,8 +98,8 @@ class SwAVNetwork(MethodNetwork):
         The loss is the cross-entropy between the assignments of a full-size view and what another view predicts,
         averaged over all such pairs. In training mode the embeddings join the queue afterwards.
         """
-        projections = torch.stack([self.projector(h) for h in representations[:2]])
-        local = [self.projector(h) for h in representations[2:]]
+        all_projections = each_view(self.projector, representations)
+        projections, local = all_projections[:2], all_projections[2:]
         # In full precision, because ε and the temperature multiply the rounding error of a score.
         with torch.autocast(projections.device.type, enabled=False):
             dtype = self.prototypes.weight.dtype
