@@ -17,11 +17,11 @@ help:
 demo: $(VENV)/.installed data  ## run the main job: sweeps/ablation.yaml
 	$(BIN)/python study/run_sweep.py sweeps/ablation.yaml
 
-# Whole studies and the cluster have the machine to themselves; the rest shares the processors.
+# Whole studies and the cluster wait often, so that they go on side by side; the rest computes.
 TIMED := tests/end_to_end tests/slurm
 test: $(VENV)/.installed-tests data  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TIMED:%=--ignore=%)
-	$(BIN)/python -m pytest $(TIMED)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TIMED)
 
 test-slow: $(VENV)/.installed-tests data  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -18,7 +18,7 @@ from study.journal.files import read_json
 from tests.fakes.command import ONE_MORE_EVALUATION, Command, Sweep, pid_of
 from tests.fakes.tiny_study import events_of, is_running, steps_of, wait_for, weights_of
 
-LONG = "continuation.epochs=12"  # a continuation takes seconds, so that it can be hit in the middle
+LONG = "continuation.epochs=6"  # a continuation takes seconds, so that it can be hit in the middle
 NUM_RUNS = 3 + 2 + 2 * 3  # bases, trials, confirming runs
 
 MakeSweep = Callable[..., Sweep]

@@ -15,9 +15,9 @@ from tests.fakes.tiny_study import wait_for
 
 SITE = {
     "executor": "slurm", "slots": 2, "partition": "gpu", "cpus": 1, "memory_gb": 2, "time_min": 20, "warning_s": 30,
-    "poll_s": 1, "checkpoint_every_s": 0.2,
+    "poll_s": 1, "checkpoint_every_s": 0.3,
 }  # fmt: skip
-STUDY = ("continuation.epochs=14", "confirm.base_seeds=[1]")  # a second or two of training per run
+STUDY = ("continuation.epochs=6", "confirm.base_seeds=[1]")  # about three seconds of training per run
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from study.paths import RunPaths
 from tests.fakes.command import Sweep
 from tests.fakes.slurm_cluster import NODES, SlurmCluster
 from tests.fakes.tiny_study import wait_for
+from tests.slurm.conftest import STUDY
 from tests.slurm.test_survival import MakeSweep, finish, job_of, verdicts
 
 # Rounding grows slowly under SGD; AdamW would turn that of tiny gradients into whole steps.
@@ -49,7 +50,7 @@ def test_two_nodes_train_a_run(
     assert EndKind.PREEMPTED in {kind for kind, _ in verdicts(study)}
     wait_for(lambda: not cluster.jobs(), "an empty queue", 30)
     assert not [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("SLURM_JOB_ID") == job_id]
-    here = Sweep(tmp_path, tmp_path / "here", store, ("continuation.epochs=14", "confirm.base_seeds=[1]", *UNTUNED))
+    here = Sweep(tmp_path, tmp_path / "here", store, (*STUDY, *UNTUNED))
     finish(here.start())
     alone = {run.root.name: run for run in here.runs()}
     assert {run.root.name for run in study.runs()} == alone.keys()
