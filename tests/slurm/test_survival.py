@@ -66,21 +66,34 @@ def finish(command: Command) -> None:
     assert command.wait(200) == 0, command.output
 
 
-def test_the_smoke_study(cluster: SlurmCluster, sweep: MakeSweep, tmp_path: Path, store: str) -> None:
-    """All of a study, searches of seven arms included: the weights and tables that come out on this machine."""
-    study, here = sweep(), Sweep(tmp_path, tmp_path / "here", store)
-    for each in (study, here):
-        each.text = (ROOT / "sweeps" / "smoke.yaml").read_text(encoding="utf-8")
-        each.overrides = ("study=fashion-mnist-smoke",)
-        finish(each.start())
-    runs = {run.root.name: weights_of(run) for run in study.runs()}
-    assert len(runs) == sum(count_runs(load_plan(study.text, "smoke.yaml")).values())
-    assert runs == {run.root.name: weights_of(run) for run in here.runs()}
-    for name in ("comparison.csv", "contrasts.csv", "winners.csv"):
-        assert (study.study.report / name).read_bytes() == (here.study.report / name).read_bytes()
+def smoke(study: Sweep) -> Sweep:
+    """Lets a sweep be the smoke study: all of a study, searches of six arms included."""
+    study.text = (ROOT / "sweeps" / "smoke.yaml").read_text(encoding="utf-8")
+    study.overrides = ("study=fashion-mnist-smoke",)
+    finish(study.start())
+    assert len(study.runs()) == sum(count_runs(load_plan(study.text, "smoke.yaml")).values())
+    return study
+
+
+def test_the_smoke_study(cluster: SlurmCluster, sweep: MakeSweep) -> None:
+    study = smoke(sweep())
+    runs = [replay_run(run) for run in study.runs()]
+    assert all(len(run.attempts) == 1 and run.attempts[0].is_trained for run in runs)
     assert verdicts(study) == []
     assert len(study.study.existing_workers()) == 2, "as many as slots: queueing and importing are paid once"
     assert {read_json(run.attempt(1).job)["executor"] for run in study.runs()} == {"slurm"}
+    table = (study.study.report / "comparison.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[0] for row in table} == {arm.name for arm in load_plan(study.text, "smoke.yaml").arms}
+
+
+@pytest.mark.slurm_slow
+def test_the_smoke_study_is_the_same_everywhere(
+    cluster: SlurmCluster, sweep: MakeSweep, tmp_path: Path, store: str
+) -> None:
+    study, here = smoke(sweep()), smoke(Sweep(tmp_path, tmp_path / "here", store))
+    assert {r.root.name: weights_of(r) for r in study.runs()} == {r.root.name: weights_of(r) for r in here.runs()}
+    for name in ("comparison.csv", "contrasts.csv", "winners.csv"):
+        assert (study.study.report / name).read_bytes() == (here.study.report / name).read_bytes()
 
 
 def test_preempted(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
