@@ -117,6 +117,7 @@ class ImageFiles(Dataset):
             images = self._originals(self.files(folder, split))
             some = torch.randperm(len(images), generator=stream("check", self.split_seed))[:_NUM_CHECKED]
             images[some]
+        self.label_lists_in(folder)
 
     def fingerprint(self, folder: Path) -> str:
         """sha256 over names and bytes of the training files, and of lists that choose among them."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from study.tensors.crops import Crop
@@ -108,6 +110,14 @@ class Dataset(ABC):
             DataError: a file is missing, truncated or not in the expected format; names the file and what to do.
         """
 
+    def label_lists_in(self, folder: Path) -> Mapping[int, NDArray[np.int64]]:  # noqa: ARG002 - few have any
+        """Published choices of labelled images: percentage → increasing indices into the TRAIN split.
+
+        Raises:
+            DataError: a list cannot be read, or names images that are not there.
+        """
+        return {}
+
     def check(self, folder: Path) -> None:
         """Read what training and tuning need, so that what is wrong is found before anything is started.
 
@@ -116,6 +126,7 @@ class Dataset(ABC):
         """
         for split in (Split.TRAIN, Split.VALIDATION):
             self.labelled(folder, split)
+        self.label_lists_in(folder)
 
     @abstractmethod
     def fingerprint(self, folder: Path) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from study.datasets._image_files import CropsFrom, ImageFiles, cache_folder
 from study.datasets._listing import Listing, class_folders, list_classes
@@ -29,19 +27,6 @@ They are given to registered researchers at https://image-net.org/download-image
 
 
 @dataclass(frozen=True)
-class LabelList:
-    """A published choice of labelled training images.
-
-    Attributes:
-        rows: indices into the TRAIN split, increasing, int64, shape (num_images,).
-        sha256: hash of the list's file.
-    """
-
-    rows: Tensor
-    sha256: str
-
-
-@dataclass(frozen=True)
 class ImageNet(ImageFiles):
     """Settings of ImageNet, whole or of some classes; see `ImageFiles` for the others.
 
@@ -56,15 +41,27 @@ class ImageNet(ImageFiles):
     Attributes:
         num_classes: 1000, or as many as `class_list` has.
         class_list: file with one class (`n01440764`) per line; None: all.
-        label_lists: files with one training image (`n01440764_10026.JPEG`) per line; what they name is not held out.
+        label_lists: pairs of a percentage and a file with one training image (`n01440764_10026.JPEG`) per line.
+            Evaluations that see this percentage of the labels see these images instead of drawing anew for every
+            unit, so that the luck of the draw is no part of the spread. What a list names is not held out; lines of
+            other classes are passed over.
+
+    Raises:
+        ValueError: a percentage is out of (0, 100] or stands twice; see also `ImageFiles`.
     """
 
     num_ssl_images: int = 1_271_167
     num_validation_images: int = 10_000
     num_classes: int = 1000
     class_list: str | None = None
-    label_lists: tuple[str, ...] = ()
+    label_lists: tuple[tuple[int, str], ...] = ()
     crops_from: CropsFrom = "originals"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        percents = [percent for percent, _ in self.label_lists]
+        if len(set(percents)) < len(percents) or not all(0 < percent <= 100 for percent in percents):
+            raise ValueError(f"label_lists must hold distinct percentages in (0, 100], got {percents}")
 
     def locate(self, roots: Sequence[Path]) -> Path:
         """Return the first `<root>/{imagenet,ILSVRC2012,.}` with `train` and `val`."""
@@ -87,32 +84,34 @@ class ImageNet(ImageFiles):
 
     def put_last(self, folder: Path, files: Listing) -> NDArray[np.bool_]:
         """Training files that stand in a list of labels."""
-        listed = {name for source in self.label_lists for name in _lines(source, folder)[0]}
+        listed = {name for _, source in self.label_lists for name in _lines(source, folder)[0]}
         return np.array([name.rpartition("/")[2] in listed for name in files.names], dtype=np.bool_)
 
-    def label_list(self, folder: Path, source: str) -> LabelList:
-        """Find the images of a list in the TRAIN split; a list's lines of other classes are passed over.
-
-        Raises:
-            DataError: the list cannot be read, has another hash, or names images that the split does not hold.
-        """
-        names, digest = _lines(source, folder)
+    def label_lists_in(self, folder: Path) -> Mapping[int, NDArray[np.int64]]:
+        """Find the images of the lists in the TRAIN split."""
+        if not self.label_lists:
+            return {}
         classes = {*self._classes(folder)}
-        wanted = {name for name in names if name.partition("_")[0] in classes}
         pool = {name.rpartition("/")[2]: row for row, name in enumerate(self.files(folder, Split.TRAIN).names)}
-        if missing := sorted(wanted - pool.keys()):
-            raise DataError(
-                f"{source}: {len(missing)} of {len(wanted)} images are not among the {len(pool)} of the TRAIN split: "
-                f"{shown(missing)}; put the list into dataset.label_lists, and raise num_ssl_images to all there are"
-            )
-        return LabelList(torch.tensor(sorted(pool[name] for name in wanted), dtype=torch.int64), digest)
+        found = {}
+        for percent, source in self.label_lists:
+            wanted = {name for name in _lines(source, folder)[0] if name.partition("_")[0] in classes}
+            if missing := sorted(wanted - pool.keys()):
+                raise DataError(
+                    f"{source}: {len(missing)} of {len(wanted)} images are not among the {len(pool)} of the TRAIN "
+                    f"split: {shown(missing)}; raise dataset.num_ssl_images to all there are"
+                )
+            if strange := classes - {name.partition("_")[0] for name in wanted}:
+                raise DataError(f"{source}: no image of {len(strange)} classes: {shown(sorted(strange))}")
+            found[percent] = np.array(sorted(pool[name] for name in wanted), dtype=np.int64)
+        return found
 
     def fingerprint(self, folder: Path) -> str:
         """sha256 over names and bytes of the training files, and over the lists, which choose what is held out."""
         files = super().fingerprint(folder)
         if not self.label_lists:
             return files
-        lists = "\n".join(_lines(source, folder)[1] for source in self.label_lists)
+        lists = "\n".join(_lines(source, folder)[1] for _, source in self.label_lists)
         return sha256(f"{files}\n{lists}".encode()).hexdigest()
 
     def _classes(self, folder: Path) -> list[str]:

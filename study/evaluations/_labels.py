@@ -8,6 +8,22 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
+from study.evaluations.base import EvaluationTask
+
+
+def chosen_labels(task: EvaluationTask, percent: int, num_draws: int = 1) -> Sequence[NDArray[np.int64]]:
+    """Return the indices into the pool of every choice of `percent` of the labels: draws, or the one that is published.
+
+    Raises:
+        ValueError: see `draw_labels`.
+    """
+    if (listed := task.label_lists.get(percent)) is not None:
+        return [listed]
+    return [
+        draw_labels(task.train.labels, percent, dataset=task.dataset, label_seed=task.label_seed, draw=draw)
+        for draw in range(num_draws)
+    ]
+
 
 def draw_labels(
     labels: NDArray[np.int64], percent: int, *, dataset: str, label_seed: str, draw: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -66,6 +66,8 @@ class EvaluationTask:
         projections: projector outputs of the held-out images, not normalised, float32, shape (num_images,
             projection_dim); only for evaluations with `reads_projections`.
         trainable: the network and the images; only for evaluations with `trains_network`.
+        label_lists: published choices of labels, percentage → increasing indices into the pool; they take the place
+            of draws.
     """
 
     train: Representations
@@ -75,6 +77,7 @@ class EvaluationTask:
     label_seed: str
     projections: NDArray[np.float32] | None = None
     trainable: Trainable | None = None
+    label_lists: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
 
 
 class Evaluation(ABC):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.evaluations._labels import draw_labels, require_percents, subset_size
+from study.evaluations._labels import chosen_labels, require_percents, subset_size
 from study.evaluations.base import Evaluation, EvaluationTask, Trainable
 from study.tensors.images import Images, to_float
 from study.tensors.streams import stream, stream_seed
@@ -36,7 +36,8 @@ class FineTuning(Evaluation):
     probe; heads, order and views are functions of the label seed, so that they are equal for all arms.
 
     Attributes:
-        label_percent: label fractions, in percent of the pool; class-balanced draws, equal for all arms.
+        label_percent: label fractions, in percent of the pool; class-balanced draws, equal for all arms, or the
+            dataset's list where it has one.
         trunk_lr: learning rate of the backbone for each fraction. Default: 0.02 up to 1 %, else 0.01.
         head_lr: learning rate of the head. Default: 5 up to 1 %, else 0.2.
         epochs: passes over the labelled images.
@@ -101,7 +102,7 @@ class FineTuning(Evaluation):
 
     def label_draws(self, task: EvaluationTask) -> Sequence[NDArray[np.int64]]:
         """Return the indices of the one draw of every label fraction."""
-        return [self._draw(task, percent) for percent in self.label_percent]
+        return [chosen for percent in self.label_percent for chosen in chosen_labels(task, percent)]
 
     def __call__(self, task: EvaluationTask) -> Mapping[str, float]:
         """Return top-1 accuracy on the held-out images in percent.
@@ -119,7 +120,8 @@ class FineTuning(Evaluation):
         return dict(zip(self.metric_names(), top1, strict=True))
 
     def _top1(self, task: EvaluationTask, given: Trainable, percent: int, trunk_lr: float, head_lr: float) -> float:
-        chosen = torch.from_numpy(self._draw(task, percent))
+        (rows,) = chosen_labels(task, percent)
+        chosen = torch.from_numpy(rows)
         keys = ("fine tuning", task.dataset, percent, task.label_seed)
         devices = [given.device] if given.device.type == "cuda" else []
         with torch.random.fork_rng(devices):  # the head's weights, and whatever a backbone may draw in training
@@ -166,10 +168,6 @@ class FineTuning(Evaluation):
         if self.schedule == "cosine":
             return (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         return 0.2 ** ((5 * epoch >= 3 * self.epochs) + (5 * epoch >= 4 * self.epochs))
-
-    @staticmethod
-    def _draw(task: EvaluationTask, percent: int) -> NDArray[np.int64]:
-        return draw_labels(task.train.labels, percent, dataset=task.dataset, label_seed=task.label_seed, draw=0)
 
 
 def _check_finite(backbone: nn.Module) -> None:

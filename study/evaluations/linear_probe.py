@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.evaluations._labels import draw_labels, require_percents, subset_size
+from study.evaluations._labels import chosen_labels, require_percents, subset_size
 from study.evaluations.base import Evaluation, EvaluationTask, Representations
 
 # L-BFGS stops when no gradient entry exceeds this. Measured on three sets of 10,000 × 128 Fashion-MNIST
@@ -35,7 +35,8 @@ class LinearProbe(Evaluation):
     better or worse features.
 
     Attributes:
-        label_percent: label fractions, in percent of the pool; class-balanced draws, equal for all arms.
+        label_percent: label fractions, in percent of the pool; class-balanced draws, equal for all arms, or the
+            dataset's list where it has one.
         num_draws: draws that each fraction averages over. Default: 10 up to 1 %, 3 up to 10 %, else 1 (our
             choice: the fewer labels, the noisier the draw).
         weight_decay: λ of each fraction. Default: 3e-2 up to 1 %, 1e-2 up to 10 %, else 1e-3 (our choice,
@@ -95,21 +96,15 @@ class LinearProbe(Evaluation):
         train, held_out = _standardised(task)
         top1 = [
             float(
-                np.mean(
-                    [_top1(train, held_out, self._draw(task, percent, draw), weight_decay) for draw in range(num_draws)]
-                )
+                np.mean([_top1(train, held_out, chosen, decay) for chosen in chosen_labels(task, percent, num_draws)])
             )
-            for percent, num_draws, weight_decay in self._fractions
+            for percent, num_draws, decay in self._fractions
         ]
         return dict(zip(self.metric_names(), [*top1, float(np.mean(top1))], strict=True))
 
     def label_draws(self, task: EvaluationTask) -> Sequence[NDArray[np.int64]]:
         """Return the indices of every draw of every label fraction."""
-        return [self._draw(task, percent, draw) for percent, n, _ in self._fractions for draw in range(n)]
-
-    @staticmethod
-    def _draw(task: EvaluationTask, percent: int, draw: int) -> NDArray[np.int64]:
-        return draw_labels(task.train.labels, percent, dataset=task.dataset, label_seed=task.label_seed, draw=draw)
+        return [chosen for percent, n, _ in self._fractions for chosen in chosen_labels(task, percent, n)]
 
 
 def _standardised(task: EvaluationTask) -> tuple[Representations, Representations]:

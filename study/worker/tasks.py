@@ -61,6 +61,7 @@ class Tasks:
             source.dataset.num_classes,
             source.name,
             _label_seed(training),
+            label_lists=source.dataset.label_lists_in(source.folder),
         )
         extra: dict[str, Any] = {}
         if evaluation.reads_projections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ def _dataset(**settings: object) -> ImageNet:
     return ImageNet(**{"num_ssl_images": 32, "num_validation_images": 8, "num_classes": 4, "image_size": 8, **settings})  # type: ignore[arg-type]
 
 
+def _check(folder: Path, source: str, **settings: object) -> None:
+    """What a study does before anything is started."""
+    _dataset(label_lists=((10, source),), **settings).check(folder)
+
+
 def _write(path: Path, lines: list[str]) -> str:
     path.write_text("\n".join(lines) + "\n")
     return f"{path}#sha256={sha256_of(path)}"
@@ -31,12 +37,11 @@ def test_a_list_of_labels_is_found_in_the_pool_and_not_held_out(folder: Path, tm
     """All but two images per class are listed: any other choice of validation images would hit the list."""
     listed = [f"{name}_{i * 7}.JPEG" for name in WORDNET[::-1] for i in range(8)]
     source = _write(tmp_path / "80percent.txt", listed)
-    dataset = _dataset(label_lists=(source,))
-    labels = dataset.label_list(folder, source)
+    dataset = _dataset(label_lists=((80, source),))
+    ((percent, rows),) = dataset.label_lists_in(folder).items()
     names = dataset.files(folder, Split.TRAIN).names
-    assert {names[row].split("/")[1] for row in labels.rows} == {*listed}
-    assert labels.rows.tolist() == sorted(labels.rows.tolist()) and len(labels.rows) == 32
-    assert labels.sha256 == sha256_of(tmp_path / "80percent.txt")
+    assert percent == 80 and {names[row].split("/")[1] for row in rows} == {*listed}
+    assert rows.tolist() == sorted(rows.tolist()) and len(rows) == 32
     held_out = {name.split("/")[1] for name in dataset.files(folder, Split.VALIDATION).names}
     assert held_out == {f"{name}_{i * 7}.JPEG" for name in WORDNET for i in (8, 9)}
     read = dataset.labelled(folder, Split.TRAIN)
@@ -46,18 +51,22 @@ def test_a_list_of_labels_is_found_in_the_pool_and_not_held_out(folder: Path, tm
 def test_lists_are_part_of_the_fingerprint(folder: Path, tmp_path: Path) -> None:
     first = _write(tmp_path / "1.txt", [f"{WORDNET[0]}_0.JPEG"])
     second = _write(tmp_path / "2.txt", [f"{WORDNET[0]}_7.JPEG"])
-    prints = {_dataset(label_lists=lists).fingerprint(folder) for lists in ((), (first,), (second,))}
+    prints = {_dataset(label_lists=lists).fingerprint(folder) for lists in ((), ((1, first),), ((1, second),))}
     assert len(prints) == 3
 
 
 def test_a_list_with_images_that_are_held_out_or_missing(folder: Path, tmp_path: Path) -> None:
     everything = [f"{name}_{i * 7}.JPEG" for name in WORDNET for i in range(10)]
-    with pytest.raises(DataError, match="8 of 40 images are not among the 32 of the TRAIN split"):
-        _dataset().label_list(folder, _write(tmp_path / "all.txt", everything))
-    with pytest.raises(DataError, match=r"1 of 1 images .*n01440764_5\.JPEG.*put the list into dataset\.label_lists"):
-        _dataset().label_list(folder, _write(tmp_path / "none.txt", ["n01440764_5.JPEG"]))
+    with pytest.raises(DataError, match="8 of 38 images are not among the 30 of the TRAIN split"):
+        _check(folder, _write(tmp_path / "many.txt", everything[:-2]), num_ssl_images=30, num_validation_images=2)
+    with pytest.raises(DataError, match=r"1 of 1 images .*n01440764_5\.JPEG.*raise dataset\.num_ssl_images"):
+        _check(folder, _write(tmp_path / "none.txt", ["n01440764_5.JPEG"]))
+    with pytest.raises(DataError, match="no image of 3 classes: "):
+        _check(folder, _write(tmp_path / "one.txt", [f"{WORDNET[0]}_0.JPEG"]))
     with pytest.raises(DataError, match="0 training images are in no list of labels, but num_validation_images=8"):
-        _dataset(label_lists=(str(tmp_path / "all.txt"),)).unlabelled(folder)
+        _check(folder, _write(tmp_path / "all.txt", everything))
+    with pytest.raises(ValueError, match=r"distinct percentages in \(0, 100\], got \[1, 1\]"):
+        _dataset(label_lists=((1, "a"), (1, "b")))
 
 
 def test_a_list_of_classes(folder: Path, tmp_path: Path) -> None:
@@ -67,8 +76,8 @@ def test_a_list_of_classes(folder: Path, tmp_path: Path) -> None:
         files, read = dataset.files(folder, split), dataset.labelled(folder, split)
         assert [(WORDNET[1], WORDNET[3])[label] for label in read.labels] == [n.split("/")[0] for n in files.names]
     labels = _write(tmp_path / "1percent.txt", [f"{name}_0.JPEG" for name in WORDNET])
-    subset = dataset.__class__(**{**vars(dataset), "label_lists": (labels,)}).label_list(folder, labels)
-    assert len(subset.rows) == 2  # those of other classes are passed over
+    subset = replace(dataset, label_lists=((1, labels),)).label_lists_in(folder)
+    assert len(subset[1]) == 2  # those of other classes are passed over
     with pytest.raises(DataError, match=r"has 2 classes, but dataset\.num_classes is 4; write num_classes: 2"):
         _dataset(class_list=source).unlabelled(folder)
 

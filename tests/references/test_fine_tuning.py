@@ -77,7 +77,8 @@ def transcription(task: EvaluationTask, tuning: FineTuning, rates: list[float]) 
     given = task.trainable
     assert given is not None and tuning.trunk_lr and tuning.head_lr
     (percent,) = tuning.label_percent
-    chosen = draw_labels(task.train.labels, percent, dataset="synthetic", label_seed="3", draw=0)
+    drawn = draw_labels(task.train.labels, percent, dataset="synthetic", label_seed="3", draw=0)
+    chosen = task.label_lists.get(percent, drawn)
     keys = ("fine tuning", "synthetic", percent, "3")
     with torch.random.fork_rng():
         torch.manual_seed(stream_seed(*keys))
@@ -116,16 +117,19 @@ def transcription(task: EvaluationTask, tuning: FineTuning, rates: list[float]) 
         ("cosine", [(1 + math.cos(math.pi * epoch / 5)) / 2 for epoch in range(5)]),
     ],
 )
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_every_step_is_that_of_the_written_out_sgd(schedule: str, rates: list[float], momentum: float) -> None:
+@pytest.mark.parametrize(("momentum", "is_listed"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_every_step_is_that_of_the_written_out_sgd(
+    schedule: str, rates: list[float], momentum: float, is_listed: bool
+) -> None:
     tuning = FineTuning(
         (50,), trunk_lr=(0.003,), head_lr=(0.05,), epochs=5, batch_size=16, momentum=momentum, weight_decay=0.01,
         schedule=schedule, crop_area=(0.5, 1.0),
     )  # fmt: skip
-    recorder = Recorder(make_task(noise=250.0))
+    task = replace(make_task(noise=250.0), label_lists={50: np.arange(60, 110)} if is_listed else {})
+    recorder = Recorder(task)
     metrics = tuning(recorder.task)
-    expected, top1 = transcription(make_task(noise=250.0), tuning, rates)
-    assert len(recorder.seen) == len(expected) == 5 * 3, "three full batches of 16 among 60"
+    expected, top1 = transcription(task, tuning, rates)
+    assert len(recorder.seen) == len(expected) == 5 * 3, "three full batches of 16 among 60, or 50 that are listed"
     for ours, theirs in zip(recorder.seen, expected, strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-5)
     assert metrics == {"top1_50pct": pytest.approx(top1, abs=100 / 90 + 1e-9)}

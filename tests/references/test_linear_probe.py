@@ -60,9 +60,13 @@ def reference_solution(features: Floats, labels: NDArray[np.int64], num_classes:
 
 
 def reference_top1(task: EvaluationTask, percent: int, draw: int, decay: float) -> float:
+    chosen = draw_labels(task.train.labels, percent, dataset=task.dataset, label_seed=task.label_seed, draw=draw)
+    return reference_top1_of(task, chosen, decay)
+
+
+def reference_top1_of(task: EvaluationTask, chosen: NDArray[np.int64], decay: float) -> float:
     pool, held_out = task.train.features.astype(np.float64), task.held_out.features.astype(np.float64)
     mean, std = pool.mean(axis=0), pool.std(axis=0)
-    chosen = draw_labels(task.train.labels, percent, dataset=task.dataset, label_seed=task.label_seed, draw=draw)
     flat = reference_solution((pool[chosen] - mean) / std, task.train.labels[chosen], task.num_classes, decay)
     weight, bias = flat[: -task.num_classes].reshape(task.num_classes, -1), flat[-task.num_classes :]
     predicted = ((held_out - mean) / std @ weight.T + bias).argmax(axis=1)
@@ -84,6 +88,19 @@ def test_equals_the_written_out_objective(num_classes: int) -> None:
     assert [metrics[f"top1_{p}pct"] for p in (2, 10, 100)] == pytest.approx(expected, abs=0.1001)
     assert metrics["top1_mean"] == pytest.approx(np.mean([metrics[f"top1_{p}pct"] for p in (2, 10, 100)]))
     assert 100 / num_classes + 10 < metrics["top1_mean"] < 99, "the task must be neither hopeless nor trivial"
+
+
+def test_a_published_list_takes_the_place_of_the_draws() -> None:
+    task, probe = make_task(spread=2.5), LinearProbe(label_percent=(2, 10), num_draws=(3, 1), weight_decay=(0.3, 1e-2))
+    listed = np.flatnonzero(task.train.labels < 3)[:20]  # two of five classes have no label at all
+    given = replace(task, label_lists={2: listed})
+    assert [draw.tolist() for draw in probe.label_draws(given)] == [
+        listed.tolist(),
+        probe.label_draws(task)[3].tolist(),
+    ]
+    metrics = probe(given)
+    assert metrics["top1_2pct"] == pytest.approx(reference_top1_of(task, listed, 0.3), abs=0.1001)
+    assert metrics["top1_10pct"] == probe(task)["top1_10pct"]
 
 
 @pytest.mark.parametrize("num_classes", [2, 5])
