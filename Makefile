@@ -10,18 +10,23 @@ NOTEBOOKS := $(sort $(wildcard analysis/0*.ipynb))
 SYSTEM_DATA := /usr/share/datasets/fashion-mnist
 export STUDY_HOME
 
-.PHONY: help demo test test-slow test-slurm check fix bench ui figures data clean
+.PHONY: help demo test test-studies test-cluster test-slow test-slurm check fix bench ui figures data clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: $(VENV)/.installed data  ## run the main job: sweeps/ablation.yaml
 	$(BIN)/python study/run_sweep.py sweeps/ablation.yaml
 
-# Whole studies and the cluster wait often, so that they go on side by side; the rest computes.
-TIMED := tests/end_to_end tests/slurm
+# What computes comes first; whole studies and the cluster wait often, so that they go on side by side.
 test: $(VENV)/.installed-tests data  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TIMED:%=--ignore=%)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TIMED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/end_to_end --ignore=tests/slurm
+	$(MAKE) --jobs=2 --output-sync=target test-studies test-cluster
+
+test-studies:
+	$(BIN)/python -m pytest tests/end_to_end
+
+test-cluster:
+	$(BIN)/python -m pytest tests/slurm
 
 test-slow: $(VENV)/.installed-tests data  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
