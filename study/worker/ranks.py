@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -62,9 +63,10 @@ def teammates(work: Workplace) -> Iterator[None]:
     try:
         if work.num_nodes > 1:
             write_json(work.attempt.rendezvous, {"host": host, "port": store.port})
-        _join(work.device, store, 0, size, host)
-        yield
-        distributed.destroy_process_group()
+        with _left_with(others):
+            _join(work.device, store, 0, size, host)
+            yield
+            distributed.destroy_process_group()
         for process in others:
             process.wait(_PATIENCE_S)
     except Exception as error:
@@ -79,6 +81,29 @@ def teammates(work: Workplace) -> Iterator[None]:
                 process.wait()
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+@contextmanager
+def _left_with(others: Sequence[subprocess.Popen[bytes]], patience_s: float = _PATIENCE_S) -> Iterator[None]:
+    """Inside, this process ends when another one has failed and it does not notice by itself.
+
+    Gloo says at once that a connection is lost; a collective call of NCCL waits until it times out.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_LOOK_EVERY_S):
+            codes = [code for process in others if (code := process.poll())]
+            if codes and not done.wait(patience_s):
+                sys.stderr.write(f"a rank ended with exit code {codes[0]}, and rank 0 still waits for it\n")
+                sys.stderr.flush()
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def stand_by(attempt_dir: str) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from study.paths import AttemptPaths, HomePaths
 from study.plan.spec import RunSpec
 from study.training.assemble import build_network
 from study.training.team import Team
+from study.worker.ranks import _left_with
 from tests.fakes.tiny_study import events_of, is_running, pretraining, submit, wait_for, wait_for_end, wait_for_event
 
 # Adam would blow up the rounding of tiny gradients; at ten times this rate a change of 1e-6 grows tenfold in every
@@ -91,3 +94,20 @@ def test_batches_that_cannot_be_shared() -> None:
     with pytest.raises(UserError, match="batch_size 50 cannot be shared by 4 processes"):
         Team(0, 4).require_divides(50)
     assert [Team(rank, 5).rows(50) for rank in (0, 4)] == [slice(0, 10), slice(40, 50)]
+
+
+def test_who_waits_in_vain_for_a_rank_that_has_failed_leaves() -> None:
+    """As where a collective call does not return; gloo, unlike NCCL, would not wait."""
+
+    def exit_code_beside(command: str) -> int:
+        pid = os.fork()
+        if pid == 0:
+            other = subprocess.Popen([command])
+            with _left_with([other], patience_s=0.1):
+                other.wait()
+                time.sleep(3)
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    assert exit_code_beside("false") == 1
+    assert exit_code_beside("true") == 0
