@@ -77,8 +77,8 @@ def smoke(study: Sweep) -> Sweep:
 
 def test_the_smoke_study(cluster: SlurmCluster, sweep: MakeSweep) -> None:
     study = smoke(sweep())
-    runs = [replay_run(run) for run in study.runs()]
-    assert all(len(run.attempts) == 1 and run.attempts[0].is_trained for run in runs)
+    for run in study.runs():  # an order that an idle worker has taken from a busy one is an attempt, too
+        assert sum(attempt.is_trained for attempt in replay_run(run).attempts) == 1, run.root
     assert verdicts(study) == []
     assert len(study.study.existing_workers()) == 2, "as many as slots: queueing and importing are paid once"
     assert {read_json(run.attempt(1).job)["executor"] for run in study.runs()} == {"slurm"}
