@@ -81,7 +81,7 @@ class ImageFiles(Dataset):
         """The files of the test split; opens nothing else."""
 
     def put_last(self, folder: Path, files: Listing) -> NDArray[np.bool_]:  # noqa: ARG002 - for those that do
-        """Training files that must not be held out, if there are others, shape (num_images,)."""
+        """Training files that must not be held out, but be in the pool, shape (num_images,)."""
         return np.zeros(len(files), dtype=np.bool_)
 
     def files(self, folder: Path, split: Split) -> Listing:
@@ -137,7 +137,9 @@ class ImageFiles(Dataset):
         if (free := int((~is_last).sum())) < self.num_validation_images:
             needed = self.num_validation_images
             raise DataError(f"{free} training images are in no list of labels, but num_validation_images={needed}")
-        return files[in_turns(type(self).__name__, files.labels, self.split_seed, is_last)]
+        order = in_turns(type(self).__name__, files.labels, self.split_seed, is_last)
+        held_out, rest = np.split(order, [self.num_validation_images])
+        return files[np.concatenate([held_out, rest[is_last[rest]], rest[~is_last[rest]]])]
 
     def _rows(self, split: Split) -> slice:
         start = self.num_validation_images

@@ -48,6 +48,14 @@ def test_a_list_of_labels_is_found_in_the_pool_and_not_held_out(folder: Path, tm
     assert [WORDNET[label] for label in read.labels] == [name.split("/")[0] for name in names]
 
 
+def test_what_a_list_names_is_in_a_small_pool_as_well(folder: Path, tmp_path: Path) -> None:
+    source = _write(tmp_path / "list.txt", [f"{name}_{i * 7}.JPEG" for name in WORDNET for i in (4, 9)])
+    dataset = _dataset(label_lists=((50, source),), num_ssl_images=16, num_validation_images=4)
+    assert dataset.label_lists_in(folder)[50].tolist() == list(range(8))
+    labels = dataset.labelled(folder, Split.TRAIN).labels
+    assert labels.bincount().tolist() == [4] * 4
+
+
 def test_lists_are_part_of_the_fingerprint(folder: Path, tmp_path: Path) -> None:
     first = _write(tmp_path / "1.txt", [f"{WORDNET[0]}_0.JPEG"])
     second = _write(tmp_path / "2.txt", [f"{WORDNET[0]}_7.JPEG"])
