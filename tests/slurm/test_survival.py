@@ -63,7 +63,7 @@ def job_of(attempt: AttemptPaths, cluster: SlurmCluster) -> tuple[str, str]:
 
 
 def finish(command: Command) -> None:
-    assert command.wait(200) == 0, command.output
+    assert command.wait(400) == 0, command.output
 
 
 def smoke(study: Sweep) -> Sweep:
@@ -130,7 +130,7 @@ def test_cancelled_by_the_user(cluster: SlurmCluster, sweep: MakeSweep, undistur
     command = study.start()
     job_id, _ = job_of(study.wait_until_training(), cluster)
     cluster.cancel(job_id)
-    assert command.wait(120) == 3, command.output
+    assert command.wait(240) == 3, command.output
     assert {kind for kind, _ in verdicts(study)} == {EndKind.CANCELLED}
     assert "cancelled by the user" in command.output and "Start the same command again" in command.output
     finish(study.start())
@@ -298,7 +298,7 @@ def test_the_orchestrator_is_a_job_itself(
 def test_out_of_memory(cluster: SlurmCluster, sweep: MakeSweep) -> None:
     study = sweep(*UNTUNED, memory_gb=0.15)
     command = study.start()
-    assert command.wait(120) == 3, command.output
+    assert command.wait(240) == 3, command.output
     assert "memory" in command.output and "Raise `memory_gb`" in command.output
     assert {kind for kind, _ in verdicts(study)} == {EndKind.HOST_MEMORY}
 
@@ -308,7 +308,7 @@ def test_jobs_that_cannot_start(cluster: SlurmCluster, sweep: MakeSweep) -> None
     """The log of the job that failed is shown, and what can be tried."""
     study = sweep(setup="['echo the module system is on fire >&2; exit 3']")
     command = study.start()
-    assert command.wait(120) == 3, command.output
+    assert command.wait(240) == 3, command.output
     assert "launch failed" in command.output
     assert "the module system is on fire" in command.output
     assert "python -m study site check FILE" in command.output
