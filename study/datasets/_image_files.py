@@ -80,7 +80,7 @@ class ImageFiles(Dataset):
     def test_files(self, folder: Path) -> Listing:
         """The files of the test split; opens nothing else."""
 
-    def put_last(self, folder: Path, files: Listing) -> NDArray[np.bool_]:  # noqa: ARG002 - for those that do
+    def kept_in_pool(self, folder: Path, files: Listing) -> NDArray[np.bool_]:  # noqa: ARG002 - for those that do
         """Training files that must not be held out, but be in the pool, shape (num_images,)."""
         return np.zeros(len(files), dtype=np.bool_)
 
@@ -133,13 +133,13 @@ class ImageFiles(Dataset):
                 f"num_validation_images + num_ssl_images = {self.num_validation_images} + {self.num_ssl_images}; write "
                 f"num_ssl_images: {max(1, len(files) - self.num_validation_images)}"
             )
-        is_last = self.put_last(folder, files)
-        if (free := int((~is_last).sum())) < self.num_validation_images:
+        is_listed = self.kept_in_pool(folder, files)
+        if (free := int((~is_listed).sum())) < self.num_validation_images:
             needed = self.num_validation_images
             raise DataError(f"{free} training images are in no list of labels, but num_validation_images={needed}")
-        order = in_turns(type(self).__name__, files.labels, self.split_seed, is_last)
+        order = in_turns(type(self).__name__, files.labels, self.split_seed, is_listed)
         held_out, rest = np.split(order, [self.num_validation_images])
-        return files[np.concatenate([held_out, rest[is_last[rest]], rest[~is_last[rest]]])]
+        return files[np.concatenate([held_out, rest[is_listed[rest]], rest[~is_listed[rest]]])]
 
     def _rows(self, split: Split) -> slice:
         start = self.num_validation_images

@@ -82,7 +82,7 @@ class ImageNet(ImageFiles):
             raise DataError(f"{folder / 'val'}: expected one folder per class; sort the validation images into them")
         return list_classes(folder / "val", self._classes(folder))
 
-    def put_last(self, folder: Path, files: Listing) -> NDArray[np.bool_]:
+    def kept_in_pool(self, folder: Path, files: Listing) -> NDArray[np.bool_]:
         """Training files that stand in a list of labels."""
         listed = {name for _, source in self.label_lists for name in _lines(source, folder)[0]}
         return np.array([name.rpartition("/")[2] in listed for name in files.names], dtype=np.bool_)
@@ -102,7 +102,8 @@ class ImageNet(ImageFiles):
                     f"split: {shown(missing)}; raise dataset.num_ssl_images to all there are"
                 )
             if strange := classes - {name.partition("_")[0] for name in wanted}:
-                raise DataError(f"{source}: no image of {len(strange)} classes: {shown(sorted(strange))}")
+                missed = shown(sorted(strange))
+                raise DataError(f"{source}: no image of {len(strange)} classes: {missed}; use a list of all of them")
             found[percent] = np.array(sorted(pool[name] for name in wanted), dtype=np.int64)
         return found
 
