@@ -10,7 +10,8 @@
     <home>/<study>/runs/<run_id>/spec.json stop trained.json weights.safetensors published.json
     <home>/<study>/runs/<run_id>/attempts/002/  job.json claim events.jsonl heartbeat checkpoint.pt trained.json …
     <home>/<study>/runs/<run_id>/evaluations/<name>-<split>-<hash>.json
-    <home>/<study>/workers/<name>/       mailbox of a worker allocation, see `WorkerPaths`
+    <home>/<study>/workers/w0001/        a worker allocation, see `WorkerPaths`
+    <home>/<study>/workers/pool-<hash>/  the line of orders that alike workers take from, see `PoolPaths`
     <home>/<study>/code/<hash>/          what jobs import
     <home>/<study>/report/               tables and figures
     <home>/<study>/frames/               runs.parquet trials.json: for colleagues who have the tracker alone
@@ -23,9 +24,18 @@ from pathlib import Path
 
 from study.paths.runs import AttemptPaths, RunPaths
 from study.paths.studies import HomePaths, StudyPaths
-from study.paths.workers import WorkerPaths
+from study.paths.workers import PoolPaths, WorkerPaths
 
-__all__ = ["RESERVED_NAMES", "AttemptPaths", "HomePaths", "RunPaths", "StudyPaths", "WorkerPaths", "from_user"]
+__all__ = [
+    "RESERVED_NAMES",
+    "AttemptPaths",
+    "HomePaths",
+    "PoolPaths",
+    "RunPaths",
+    "StudyPaths",
+    "WorkerPaths",
+    "from_user",
+]
 
 RESERVED_NAMES = (
     "bases",

@@ -72,7 +72,7 @@ class StudyPaths:
 
     @property
     def workers(self) -> Path:
-        """Mailboxes of worker allocations."""
+        """Worker allocations, and the lines of orders that they take from."""
         return self.root / "workers"
 
     def existing_workers(self) -> list[WorkerPaths]:

@@ -1,4 +1,4 @@
-"""Files through which an orchestrator and a worker allocation talk."""
+"""Files through which an orchestrator and worker allocations talk."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class WorkerPaths:
-    """Mailbox of one worker: an allocation of a scheduler that executes one attempt after another.
-
-    Messages are numbered from 1, so that both sides open the next one by its name: listings of folders on network
-    file systems are old, and two writers never share a file.
-    """
+    """Files of one worker: an allocation of a scheduler that executes one attempt after another."""
 
     root: Path
 
@@ -46,6 +42,30 @@ class WorkerPaths:
         """Written when the worker takes nothing more; says why."""
         return self.root / "left.json"
 
+    def pool(self, name: str) -> PoolPaths:
+        """The line that workers of that pool take from."""
+        return PoolPaths(self.root.parent / f"pool-{name}")
+
+
+@dataclass(frozen=True)
+class PoolPaths:
+    """A line of orders that all workers of a pool take from, whichever is free first.
+
+    Orders are numbered from 1, so that all sides open the next one by its name: listings of folders on network file
+    systems are old, and two writers never share a file. A hard link decides who takes an order.
+    """
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """What tells this pool from others."""
+        return self.root.name.removeprefix("pool-")
+
+    def worker(self, name: str) -> WorkerPaths:
+        """A worker that takes from it, by the name of its folder."""
+        return WorkerPaths(self.root.parent / name)
+
     def assigned(self, number: int) -> Path:
         """The orchestrator's message: execute this attempt."""
         return self.root / "assigned" / f"{number:04d}.json"
@@ -55,7 +75,7 @@ class WorkerPaths:
         return self.root / "kill" / f"{number:04d}"
 
     def taken(self, number: int) -> Path:
-        """The worker's answer: a process for it has been forked."""
+        """Names the worker that forks a process for it; or the orchestrator has taken the order back."""
         return self.root / "taken" / f"{number:04d}.json"
 
     def ended(self, number: int) -> Path:
@@ -64,5 +84,5 @@ class WorkerPaths:
 
     def make_folders(self) -> None:
         """Create the folders of all messages."""
-        for folder in ("assigned", "kill", "taken", "ended", "log"):
+        for folder in ("assigned", "kill", "taken", "ended"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """A worker: keeps the allocation of a scheduler and forks one preloaded process per attempt.
 
-Queueing and importing are paid once. Orders come through the mailbox of `WorkerPaths`; the worker opens the next
-number by its name. It takes nothing more when it is told to stop, when it has been idle, when less time is left than
-its longest attempt took, and when it is warned; then it leaves as soon as what runs has ended. A worker that the
-scheduler starts a second time leaves at once: its attempts have been given to others meanwhile.
+Queueing and importing are paid once. Orders wait in the line of `PoolPaths`; the worker opens the next number by its
+name and takes it unless another worker has. It takes nothing more when it is told to stop, when it has been idle, when
+less time is left than its longest attempt took, and when it is warned; then it leaves as soon as what runs has ended. A
+worker that the scheduler starts a second time leaves at once: its attempts have been given to others meanwhile.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Allotment:
         warning_s: how long before its end what runs is asked to save.
         preload: module to import before the first fork; None imports nothing.
         entry: module whose `run_attempt` executes an attempt.
+        first_order: number of the first order in the line that may still be there.
     """
 
     runs_at_once: int = 1
@@ -69,6 +70,7 @@ class Allotment:
     warning_s: float = 120.0
     preload: str | None = "study.worker.preload"
     entry: str = ENTRY
+    first_order: int = 1
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,15 @@ def execute(attempt_dir: str) -> int:
 
 
 class Allocation:
-    """The worker's side of a mailbox."""
+    """The worker's side of the line that it takes orders from."""
 
     def __init__(self, paths: WorkerPaths) -> None:
         self._paths = paths
-        self._allotment = Allotment(**read_json(paths.job)["allotment"])
+        job = read_json(paths.job)
+        self._allotment = Allotment(**job["allotment"])
+        self._pool = paths.pool(job["pool"])
         self._children: dict[int, _Child] = {}
-        self._next = 1
+        self._next = self._allotment.first_order
         self._leaving: Leaving | None = None
         self._signal: str | None = None
         self._begun = self._busy = time.monotonic()
@@ -139,20 +143,24 @@ class Allocation:
         return self._leaving
 
     def _take(self) -> bool:
-        """Fork a process for the next attempt, if it is there."""
-        order = read_json_or_none(self._paths.assigned(self._next))
-        if order is None:
-            return False
-        number, self._next, self._busy = self._next, self._next + 1, time.monotonic()
+        """Fork a process for the next attempt, if one is there that no other worker has taken."""
+        while (order := read_json_or_none(self._pool.assigned(self._next))) is not None:
+            number, self._next = self._next, self._next + 1
+            taken = self._pool.taken(number)
+            if not taken.exists() and create_once(taken, {"worker": self._paths.root.name, "t": time.time()}):
+                self._fork(number, order["attempt"])
+                return True
+        return False
+
+    def _fork(self, number: int, attempt_dir: str) -> None:
+        self._busy = time.monotonic()
         slot = min(set(range(self._allotment.runs_at_once)) - {child.slot for child in self._children.values()})
-        write_json(self._paths.taken(number), {"t": time.time()})
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            _become(order["attempt"], gpu_of(slot, self._allotment.runs_at_once), self._allotment.entry)
+            _become(attempt_dir, gpu_of(slot, self._allotment.runs_at_once), self._allotment.entry)
         self._children[pid] = _Child(pid, number, slot, time.monotonic())
-        return True
 
     def _reap(self) -> bool:
         """Write down which processes have ended."""
@@ -171,7 +179,7 @@ class Allocation:
             )  # fmt: skip
             is_oom = exit_code == -signal.SIGKILL and self._oom_kills > killed_before
             ending = {"exit_code": exit_code, "is_oom": is_oom, "max_rss_mb": usage.ru_maxrss / 1024}
-            write_json(self._paths.ended(child.number), {**ending, "t": time.time()})
+            write_json(self._pool.ended(child.number), {**ending, "t": time.time()})
         return has_news
 
     def _look(self) -> None:
@@ -185,7 +193,7 @@ class Allocation:
             self._next_beat = now + _BEAT_EVERY_S
             write_json(self._paths.beat, {"t": time.time()})
         for child in self._children.values():
-            if self._paths.kill(child.number).exists():
+            if self._pool.kill(child.number).exists():
                 os.kill(child.pid, signal.SIGKILL)
         reason = self._reason(now)
         if reason is not None and (self._leaving is None or (reason.interrupts and not self._leaving.interrupts)):
@@ -214,10 +222,11 @@ class Allocation:
 
     def _leave_again(self) -> Leaving:
         """Started for the second time: what the first process was at is lost."""
-        number = 1
-        while self._paths.taken(number).exists():
-            create_once(self._paths.ended(number), {"exit_code": None, "t": time.time()})
-            number += 1
+        while self._pool.assigned(self._next).exists():
+            taken = read_json_or_none(self._pool.taken(self._next))
+            if taken is not None and taken["worker"] == self._paths.root.name:
+                create_once(self._pool.ended(self._next), {"exit_code": None, "t": time.time()})
+            self._next += 1
         write_json(self._paths.left, {"reason": Leaving.RESTARTED, "signal": None, "t": time.time()})
         return Leaving.RESTARTED
 

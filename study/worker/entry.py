@@ -6,6 +6,7 @@ The worker writes into its attempt's folder, links the result into the run, and 
 from __future__ import annotations
 
 import errno
+import os
 import platform
 import resource
 import traceback
@@ -74,6 +75,7 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
         resumed_step=start[0],
         resumed_attempt=start[1],
         device=str(work.device),
+        slurm_job=os.environ.get("SLURM_JOB_ID"),
         cpu_model=cpu_model(),
         python=platform.python_version(),
         code=code["hash"],

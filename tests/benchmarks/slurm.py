@@ -24,9 +24,8 @@ import numpy as np
 
 from study.execution.slurm.base import SlurmSettings
 from study.execution.slurm.workers import WorkerExecutor
-from study.journal.endings import EndKind
 from study.journal.files import read_json, write_json
-from study.journal.replay import AttemptStatus, replay_attempt
+from study.journal.replay import replay_attempt
 from study.paths import AttemptPaths, HomePaths, StudyPaths
 from study.plan.site import Resources, Slurm
 from study.worker.allocation import Allotment
@@ -105,8 +104,7 @@ def _ours(folder: Path, lengths: Sequence[float], allotment: Allotment, memory_g
             if _is_over(executor, attempt):
                 del running[name]
                 if not attempt.run.trained.exists():
-                    waiting.insert(0, (int(name), lengths[int(name)]))
-                    _check_taken_back(executor, attempt)
+                    raise RuntimeError(f"trial {name} failed: {executor.ending(replay_attempt(attempt))}")
         while waiting and len(running) < executor.capacity:
             index, length = waiting.pop(0)
             running[str(index)] = _submit(study, executor, str(index), length)
@@ -116,15 +114,6 @@ def _ours(folder: Path, lengths: Sequence[float], allotment: Allotment, memory_g
     executor.close()
     _wait(lambda: not _queue(), "an empty queue")
     return makespan
-
-
-def _check_taken_back(executor: WorkerExecutor, attempt: AttemptPaths) -> None:
-    state = replay_attempt(attempt)
-    if state.status is AttemptStatus.REVOKED:
-        return
-    ending = executor.ending(state)
-    if ending is None or ending.kind is not EndKind.NOT_STARTED:
-        raise RuntimeError(f"trial {attempt.run.root.name} failed: {ending}")
 
 
 def _is_over(executor: WorkerExecutor, attempt: AttemptPaths) -> bool:
@@ -137,7 +126,8 @@ def _replacement(folder: Path) -> float:
     study, executor = _executor(folder, _EMPTY, _EMPTY_GB, 1)
     first = _submit(study, executor, "0", 60.0)
     _wait(lambda: executor.poll() is not None and first.claim.exists(), "a run")
-    job_id = read_json(first.job)["job"]["job_id"]
+    (worker,) = study.existing_workers()
+    job_id = read_json(worker.job)["job_id"]
     begin = time.monotonic()
     subprocess.run(["scancel", job_id], check=True)
     _wait(lambda: executor.poll() is not None and _is_over(executor, first), "the end of the job")

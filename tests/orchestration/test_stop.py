@@ -37,7 +37,7 @@ def study_home(home: HomePaths) -> HomePaths:
 
 def worker(home: HomePaths, number: int, *, has_started: bool) -> WorkerPaths:
     paths = WorkerPaths(home.study("tiny").workers / f"w{number:04d}")
-    paths.make_folders()
+    paths.root.mkdir(parents=True)
     write_json(paths.job, {"job_id": str(number), "over": None})
     if has_started:
         create_once(paths.started, {"node": "node1"})
@@ -54,7 +54,7 @@ def attempt(run: RunPaths, **job: object) -> AttemptPaths:
 
 def test_workers_take_nothing_more_and_what_waits_is_cancelled(slurm: SlurmCommands, study_home: HomePaths) -> None:
     running, waiting = worker(study_home, 1, has_started=True), worker(study_home, 2, has_started=False)
-    ahead = attempt(study_home.study("tiny").run("ahead"), job={"mailbox": str(running.root), "number": 2})
+    ahead = attempt(study_home.study("tiny").run("ahead"), job={"pool": str(running.pool("p").root), "number": 2})
     message = request_stop(study_home, "tiny")
     assert running.stop.exists() and waiting.stop.exists()
     assert slurm.calls("scancel") == ["2"] and "1 SLURM jobs were cancelled" in message

@@ -18,7 +18,7 @@ from study.journal.endings import EndKind
 from study.journal.files import read_json
 from study.journal.replay import replay_run
 from study.orchestration.forecast import count_runs
-from study.paths import AttemptPaths
+from study.paths import AttemptPaths, PoolPaths
 from study.plan.load import load_plan
 from tests.fakes.command import Command, Sweep, pid_of
 from tests.fakes.slurm_cluster import SlurmCluster
@@ -58,7 +58,13 @@ def verdicts(study: Sweep) -> list[tuple[EndKind, str | None]]:
 
 def job_of(attempt: AttemptPaths, cluster: SlurmCluster) -> tuple[str, str]:
     """Job and node of an attempt that runs."""
-    job_id = read_json(attempt.job)["job"]["job_id"]
+    binding = read_json(attempt.job)["job"]
+    if "pool" in binding:
+        line = PoolPaths(Path(binding["pool"]))
+        worker = read_json(line.taken(binding["number"]))["worker"]
+        job_id = read_json(line.worker(worker).job)["job_id"]
+    else:
+        job_id = binding["job_id"]
     return job_id, cluster.jobs()[job_id][2]
 
 
@@ -77,7 +83,7 @@ def smoke(study: Sweep) -> Sweep:
 
 def test_the_smoke_study(cluster: SlurmCluster, sweep: MakeSweep) -> None:
     study = smoke(sweep())
-    for run in study.runs():  # an order that an idle worker has taken from a busy one is an attempt, too
+    for run in study.runs():
         assert sum(attempt.is_trained for attempt in replay_run(run).attempts) == 1, run.root
     assert verdicts(study) == []
     assert len(study.study.existing_workers()) == 2, "as many as slots: queueing and importing are paid once"
@@ -195,7 +201,7 @@ def test_killed_between_sbatch_and_its_acknowledgement(
     assert read_json(worker.job)["job_id"] is None and len(cluster.jobs()) == 1
     finish(study.start())
     check_complete(study, undisturbed)
-    assert read_json(worker.job)["job_id"] is not None and worker.taken(1).exists()
+    assert read_json(worker.job)["job_id"] is not None and worker.started.exists()
     assert len(study.study.existing_workers()) == 2
     assert verdicts(study) == []
 

@@ -1,4 +1,4 @@
-"""A worker executes what its mailbox holds, one after another, and leaves when there is a reason."""
+"""Workers execute the orders of their line, one after another, and leave when there is a reason."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Worker:
-    """A worker process and the orchestrator's side of its mailbox."""
+    """A worker process and the orchestrator's side of the line that it takes orders from."""
 
-    def __init__(self, folder: Path, **allotment: object) -> None:
-        self.folder, self.paths = folder, WorkerPaths(folder / "w0001")
-        self.paths.make_folders()
+    def __init__(self, folder: Path, name: str, **allotment: object) -> None:
+        self.folder, self.paths = folder, WorkerPaths(folder / name)
+        self.paths.root.mkdir()
+        self.line = self.paths.pool("alike")
+        self.line.make_folders()
         settings = {"preload": None, "entry": "tests.fakes.brief_run", **allotment}
-        write_json(self.paths.job, {"allotment": settings})
+        write_json(self.paths.job, {"allotment": settings, "pool": "alike"})
         self._number = 0
         self.start()
 
@@ -44,12 +46,12 @@ class Worker:
         attempt.root.mkdir(parents=True)
         (attempt.run.root / "behaviour").write_text(behaviour)
         write_json(attempt.job, {})
-        write_json(self.paths.assigned(self._number), {"attempt": str(attempt.root)})
+        write_json(self.line.assigned(self._number), {"attempt": str(attempt.root)})
         return attempt
 
     def wait_for_end_of(self, number: int) -> dict[str, object]:
-        wait_for(self.paths.ended(number).exists, f"the end of {number}", 20)
-        return read_json(self.paths.ended(number))
+        wait_for(self.line.ended(number).exists, f"the end of {number}", 20)
+        return read_json(self.line.ended(number))
 
     def leave(self) -> str:
         """Wait until it leaves; returns why."""
@@ -64,7 +66,7 @@ def worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     made: list[Worker] = []
 
     def make(**allotment: object) -> Worker:
-        made.append(Worker(tmp_path, **allotment))
+        made.append(Worker(tmp_path, f"w{len(made) + 1:04d}", **allotment))
         return made[-1]
 
     yield make
@@ -87,7 +89,7 @@ def test_orders_are_executed_in_their_order_and_a_stopped_worker_finishes_what_r
     one.paths.stop.touch()
     assert one.leave() == Leaving.STOP
     assert [status(attempt) for attempt in (*attempts, running)] == [AttemptStatus.FINISHED] * 4
-    assert status(waiting) is AttemptStatus.INTENDED and not one.paths.taken(5).exists()
+    assert status(waiting) is AttemptStatus.INTENDED and not one.line.taken(5).exists()
     pids = {read_json(attempt.claim)["pid"] for attempt in (*attempts, running)}
     assert len(pids) == 4 and read_json(one.paths.started)["pid"] not in pids, "a process for each"
 
@@ -108,9 +110,40 @@ def test_several_attempts_side_by_side(worker) -> None:
     attempts = [one.assign("sleep 30") for _ in range(3)]
     wait_for(lambda: all(a.claim.exists() for a in attempts[:2]), "two attempts")
     assert not attempts[2].claim.exists()
-    one.paths.kill(1).touch()
+    one.line.kill(1).touch()
     assert one.wait_for_end_of(1)["exit_code"] == -signal.SIGKILL
     wait_for(attempts[2].claim.exists, "the third in the place of the first")
+
+
+def test_whichever_worker_is_free_first_takes_the_next_order(worker) -> None:
+    one, other = worker(), worker()
+    for behaviour in ("sleep 3", *["sleep 0"] * 20):
+        one.assign(behaviour)
+    for number in range(1, 22):
+        assert one.wait_for_end_of(number)["exit_code"] == 0
+    takers = [read_json(one.line.taken(number))["worker"] for number in range(1, 22)]
+    (other_one,) = {one.paths.root.name, other.paths.root.name} - {takers[0]}
+    assert takers.count(other_one) >= 15, "the others do not wait for the long one"
+
+
+def test_a_race_for_orders_has_one_winner_each(worker) -> None:
+    """A process refuses an attempt that another one has claimed, and says so by its exit code."""
+    many = [worker(runs_at_once=2) for _ in range(3)]
+    attempts = [many[0].assign() for _ in range(40)]
+    for number in range(1, 41):
+        assert many[0].wait_for_end_of(number)["exit_code"] == 0
+    assert {status(attempt) for attempt in attempts} == {AttemptStatus.FINISHED}
+    takers = [read_json(many[0].line.taken(number))["worker"] for number in range(1, 41)]
+    assert set(takers) <= {one.paths.root.name for one in many}
+
+
+def test_what_was_taken_back_is_left_alone_and_a_later_worker_begins_where_the_line_does(worker) -> None:
+    one = worker(first_order=2)
+    write_json(one.line.taken(2), {"worker": None})
+    earlier, taken_back, fine = (one.assign() for _ in range(3))
+    assert one.wait_for_end_of(3)["exit_code"] == 0
+    assert [status(a) for a in (earlier, taken_back)] == [AttemptStatus.INTENDED] * 2
+    assert status(fine) is AttemptStatus.FINISHED
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
@@ -121,7 +154,7 @@ def test_a_warning_reaches_what_runs_and_nothing_is_taken_any_more(worker, numbe
     one.process.send_signal(number)
     assert one.leave() == Leaving.WARNED
     assert read_json(one.paths.left)["signal"] == number.name
-    assert status(running) is AttemptStatus.STOPPED and one.paths.ended(1).exists()
+    assert status(running) is AttemptStatus.STOPPED and one.line.ended(1).exists()
     assert status(waiting) is AttemptStatus.INTENDED
 
 
@@ -163,7 +196,7 @@ def test_a_worker_that_is_started_again_leaves_and_reports_what_is_lost(worker) 
     os.kill(read_json(lost.claim)["pid"], signal.SIGKILL)
     one.start()
     assert one.leave() == Leaving.RESTARTED
-    assert read_json(one.paths.ended(1))["exit_code"] is None
+    assert read_json(one.line.ended(1))["exit_code"] is None
 
 
 def test_accelerators_are_shared_out() -> None:

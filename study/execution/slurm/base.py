@@ -119,11 +119,6 @@ class SlurmExecutor(Executor):
         self._given_up.pop(key, None)
         return {}
 
-    def is_paused(self, attempt: AttemptState) -> bool:
-        """Whether SLURM has suspended the job."""
-        job_id = (attempt.job.get("job") or {}).get("job_id")
-        return job_id is not None and self._watch.state(job_id).state is JobState.PAUSED
-
     def _is_alive_elsewhere(self, attempt: AttemptState) -> bool:
         """Whether an attempt lives that no job has got: it waits here, or runs outside of SLURM."""
         if attempt.claim is not None:

@@ -66,6 +66,11 @@ class JobExecutor(SlurmExecutor):
             return self._is_unheard_of(attempt) or self._is_alive_elsewhere(attempt)
         return not attempt.status.is_over and job_id not in self._over
 
+    def is_paused(self, attempt: AttemptState) -> bool:
+        """Whether SLURM has suspended the job."""
+        job_id = self._job_of(attempt)
+        return job_id is not None and self._watch.state(job_id).state is JobState.PAUSED
+
     def ending(self, attempt: AttemptState) -> Ending | None:
         """Why an attempt ended, from the end of its job."""
         job_id = self._job_of(attempt)

@@ -32,7 +32,7 @@ def submit_worker(
 
     Args:
         folder: for submission file, pickle and logs.
-        worker_dir: its mailbox.
+        worker_dir: folder of its files.
         name: of the job; by it a lost acknowledgement is found again.
         resources: what it asks for.
         slurm: the site.

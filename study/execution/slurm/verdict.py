@@ -1,4 +1,4 @@
-"""From what SLURM, the mailbox and the logs say about a job to the ending of an attempt."""
+"""From what SLURM, workers and the logs say about a job to the ending of an attempt."""
 
 from __future__ import annotations
 

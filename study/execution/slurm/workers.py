@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from study.execution.slurm.base import SlurmExecutor, SlurmSettings, key_of
 from study.execution.slurm.commands import cancel
+from study.execution.slurm.pool import pool_of
+from study.execution.slurm.roster import Roster
 from study.execution.slurm.state import JobRecord, JobState, find_by_name
 from study.execution.slurm.submission import complete_submission, submit_worker
 from study.execution.slurm.verdict import ending_of_job, ending_of_process, ending_of_warned
-from study.execution.slurm.worker import Worker, never_submitted, open_mailbox, pool_of
+from study.execution.slurm.worker import Worker, never_submitted, new_worker
 from study.journal.endings import Ending, EndKind
 from study.journal.files import read_json
 from study.journal.replay import AttemptState, AttemptStatus
-from study.paths import AttemptPaths, WorkerPaths
+from study.paths import AttemptPaths
 from study.plan.site import Resources
 from study.worker.allocation import Allotment, Leaving
 
@@ -33,7 +35,7 @@ _LAUNCHES_BEFORE_GIVING_UP = 3
 
 
 class WorkerExecutor(SlurmExecutor):
-    """Keeps as many workers as there is work for, and hands them attempts, one ahead of what runs."""
+    """Keeps as many workers as there is work for, and lines of orders for them, one ahead for each."""
 
     def __init__(self, settings: SlurmSettings, allotment: Allotment | None = None) -> None:
         """Adopt the workers that an earlier orchestrator has left.
@@ -44,113 +46,100 @@ class WorkerExecutor(SlurmExecutor):
         """
         super().__init__(settings)
         self._allotment = allotment or Allotment()
-        self._workers: dict[Path, Worker] = {}
-        self._foreign: dict[Path, Worker] = {}  # of other studies, which train bases that this one waits for
+        self._roster = Roster(settings.study, self._watch)
         self._left_at: dict[Path, float] = {}
-        self._killed: dict[Path, tuple[Worker, int, float]] = {}
+        self._killed: dict[Path, tuple[Worker, float]] = {}
         self._num_failed_launches = 0
         self._next_search = 0.0
-        for paths in settings.study.existing_workers():
-            if paths.job.exists():
-                self._workers[paths.root] = self._meet(paths)
 
     @property
     def capacity(self) -> int:
-        """Attempts that run, and one that waits beside every worker that takes orders."""
-        return self.slots + sum(worker.takes for worker in self._living())
+        """Attempts that run, and one that waits for every worker that takes orders."""
+        return self.slots + sum(worker.takes for worker in self._roster.living)
 
     def poll(self) -> list[str]:
         """Look at all workers, ask SLURM when it is time, give out what waits, submit workers that are missing."""
-        for worker in (*self._living(), *self._foreign.values()):
-            worker.look()
+        self._roster.look()
         self._find_orphans()
         self._ask(force=self._is_pressing())
-        for worker in self._living():
+        for worker in self._roster.living:
             if worker.job_id is not None:
                 self._follow(worker, self._watch.state(worker.job_id))
-        for worker in self._foreign.values():
-            record = self._watch.state(worker.job_id or "")
-            worker.record = record if record.is_over else worker.record
         self._check_killed()
-        self._give_out()
         self._take_back()
+        self._give_out()
         self._grow()
         return self._news.take()
 
     def is_alive(self, attempt: AttemptState) -> bool:
         """Whether the attempt waits, or its process may run."""
-        worker, number = self._bound(attempt)
-        if worker is None:
+        pool, number = self._roster.order_of(attempt)
+        if pool is None:
             return self._is_alive_elsewhere(attempt)
-        if worker.ending(number) is not None or worker.record is not None:
-            return False
-        return attempt.claim is not None or worker.leaving is None or worker.has_taken(number)
+        if not pool.is_taken(number):
+            return self._roster.is_manned(pool)
+        worker = self._roster.taker(pool, number)
+        return worker is not None and worker.record is None and pool.ending(number) is None
+
+    def is_paused(self, attempt: AttemptState) -> bool:
+        """Whether SLURM has suspended the job of its worker."""
+        pool, number = self._roster.order_of(attempt)
+        worker = self._roster.taker(pool, number) if pool is not None else None
+        return worker is not None and self._watch.state(worker.job_id or "").state is JobState.PAUSED
 
     def ending(self, attempt: AttemptState) -> Ending | None:
         """Why an attempt ended: from its worker's answer, else from its job's end."""
-        worker, number = self._bound(attempt)
-        if worker is None:
+        pool, number = self._roster.order_of(attempt)
+        if pool is None:
             return self._ending_elsewhere(attempt)
-        if attempt.status is AttemptStatus.INTENDED and worker.has_started and worker.leaving is not None:
-            return Ending(EndKind.NOT_STARTED, f"its worker left: {worker.leaving}", worker.node)
+        worker = self._roster.taker(pool, number)
+        if worker is None:
+            return Ending(EndKind.NOT_STARTED, "the workers that could have taken it left")
         if worker.leaving is not None and worker.leaving.interrupts:
             return self._why_warned(worker)
-        answer = worker.ending(number)
+        answer = pool.ending(number)
         if answer is None:
             record = worker.record or self._watch.state(worker.job_id or "")
             return ending_of_job(record, worker.paths.log, has_started=attempt.claim is not None)
         if attempt.status is AttemptStatus.STOPPED:
             # Its worker has got the same signal, and says so a moment later; else somebody sent it to the run alone.
-            since = self._left_at.setdefault(worker.paths.ended(number), time.monotonic())
+            since = self._left_at.setdefault(pool.paths.ended(number), time.monotonic())
             if worker.record is None and time.monotonic() - since < _LOOKS_WITHIN_S:
                 return None
             reason = (attempt.last_event or {}).get("reason")
             return Ending(EndKind.STOPPED, f"asked by {reason}", worker.node)
-        return ending_of_process(answer["exit_code"], worker.logs(number), worker.node, is_oom=answer.get("is_oom"))
+        logs = (pool.log(number), worker.paths.log)
+        return ending_of_process(answer["exit_code"], logs, worker.node, is_oom=answer.get("is_oom"))
 
     def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
         """Leave a stop file, or make sure that the attempt does not start."""
         if attempt.claim is None and self._backlog.pop(key_of(attempt.job), None) is not None:
             return True
+        pool, number = self._roster.order_of(attempt)
+        if pool is not None and self._roster.is_own(pool) and not pool.is_taken(number) and pool.take_back(number):
+            return True
         paths.run.stop.touch()
         return True
 
     def kill(self, attempt: AttemptState) -> None:
-        """Let the worker kill the process."""
-        worker, number = self._bound(attempt)
-        if worker is not None and worker.paths.root in self._workers:  # another study's is looked after by that
-            worker.paths.kill(number).touch()
-            self._killed[worker.paths.kill(number)] = (worker, number, time.monotonic())
+        """Let the worker kill the process; other studies' orchestrators look after theirs."""
+        pool, number = self._roster.order_of(attempt)
+        if pool is None or not self._roster.is_own(pool):
+            return
+        worker = self._roster.taker(pool, number)
+        if worker is not None:
+            pool.paths.kill(number).touch()
+            self._killed[pool.paths.ended(number)] = (worker, time.monotonic())
 
     def cancel(self) -> None:
         """Cancel all jobs."""
-        cancel([worker.job_id for worker in self._living() if worker.job_id is not None])
+        cancel([worker.job_id for worker in self._roster.living if worker.job_id is not None])
 
     def close(self) -> None:
         """Let workers leave when what they run has ended; cancel those that have not started."""
-        for worker in self._living():
+        for worker in self._roster.living:
             worker.paths.stop.touch()
-        cancel([w.job_id for w in self._living() if w.job_id is not None and not w.has_started])
-
-    def _living(self) -> Iterator[Worker]:
-        yield from [worker for worker in self._workers.values() if worker.record is None]
-
-    def _meet(self, paths: WorkerPaths) -> Worker:
-        worker = Worker(paths)
-        if worker.record is None and worker.job_id is not None:
-            self._watch.watch(worker.job_id)
-        return worker
-
-    def _bound(self, attempt: AttemptState) -> tuple[Worker | None, int]:
-        """The worker that an attempt was given to, perhaps one of another study, and the order's number."""
-        binding = attempt.job.get("job") or {}
-        if "mailbox" not in binding:
-            return None, 0
-        root, number = Path(binding["mailbox"]), int(binding["number"])
-        if root not in self._workers and root not in self._foreign:
-            self._foreign[root] = self._meet(WorkerPaths(root))
-        worker = self._workers.get(root) or self._foreign[root]
-        return (worker, number) if worker.has_order(number, attempt.job) else (None, 0)
+        cancel([w.job_id for w in self._roster.living if w.job_id is not None and not w.has_started])
 
     def _follow(self, worker: Worker, record: JobRecord) -> None:
         """Draw conclusions from what SLURM says about a worker's job."""
@@ -181,7 +170,7 @@ class WorkerExecutor(SlurmExecutor):
 
     def _is_pressing(self) -> bool:
         """Whether an attempt waits for SLURM to say why its worker was warned."""
-        return any(worker.leaving is not None and worker.leaving.interrupts for worker in self._living())
+        return any(worker.leaving is not None and worker.leaving.interrupts for worker in self._roster.living)
 
     def _why_warned(self, worker: Worker) -> Ending | None:
         """Why a worker was told to leave; only SLURM knows, and it may know late."""
@@ -193,9 +182,9 @@ class WorkerExecutor(SlurmExecutor):
 
     def _check_killed(self) -> None:
         """Cancel the job of a worker that does not obey: the whole node hangs."""
-        for path, (worker, number, since) in list(self._killed.items()):
-            if worker.ending(number) is not None or worker.record is not None:
-                del self._killed[path]
+        for ended, (worker, since) in list(self._killed.items()):
+            if worker.record is not None or ended.exists():
+                del self._killed[ended]
             elif time.monotonic() - since > _OBEYS_WITHIN_S and worker.job_id is not None:
                 cancel([worker.job_id])
                 record = replace(
@@ -203,74 +192,71 @@ class WorkerExecutor(SlurmExecutor):
                 )
                 self._learn(record)
                 worker.close(record)
-                del self._killed[path]
-
-    def _give_out(self) -> None:
-        """Idle workers first; then one order ahead of what runs."""
-        runs_per_job = self._settings.site.runs_per_job
-        for key, attempt in list(self._backlog.items()):
-            pool = self._pool(self._resources_of(attempt))
-            takers = [w for w in self._living() if w.takes and w.pool == pool and len(w.orders) <= runs_per_job]
-            if not takers:
-                continue
-            min(takers, key=lambda worker: len(worker.orders)).assign(attempt)
-            del self._backlog[key]
+                del self._killed[ended]
 
     def _take_back(self) -> None:
-        """When a worker idles beside one with an order ahead, take that back; its run is submitted anew."""
-        if self._backlog:
-            return
-        runs_per_job = self._settings.site.runs_per_job
-        for idle in self._living():
-            if not idle.takes or idle.orders:
-                continue
-            for other in sorted(self._living(), key=lambda worker: worker.assigned_at):  # first come, first served
-                if other.pool == idle.pool and len(other.orders) > runs_per_job and other.take_back():
-                    break
+        """Take back the orders of a pool that nobody works for any more; their runs are submitted anew."""
+        for pool in self._roster.pools.values():
+            if not self._roster.is_manned(pool):
+                for number in pool.waiting:
+                    pool.take_back(number)
+
+    def _give_out(self) -> None:
+        """As many orders as takers can run, and one ahead for each."""
+        takers = [worker for worker in self._roster.living if worker.takes]
+        num_takers = Counter(worker.pool for worker in takers)
+        for key, attempt in list(self._backlog.items()):
+            name = self._pool_of(self._resources_of(attempt))
+            most = num_takers[name] * (self._settings.site.runs_per_job + 1)
+            if self._roster.load(name, takers) < most:
+                self._roster.pools[name].assign(attempt)
+                del self._backlog[key]
 
     def _grow(self) -> None:
         """Submit the workers that are missing, for as many attempts at once as there are slots."""
         per_job = self._settings.site.runs_per_job
-        waiting: Counter[Resources] = Counter(map(self._resources_of, self._backlog.values()))
+        backlog = Counter(self._pool_of(self._resources_of(attempt)) for attempt in self._backlog.values())
         limit = min(math.ceil(self.slots / per_job), self._settings.max_jobs)
-        for resources, num_waiting in waiting.items():
-            staying = [worker for worker in self._living() if worker.leaving is None]
-            here = [worker for worker in staying if worker.pool == self._pool(resources)]
-            wanted = math.ceil((num_waiting + sum(len(worker.orders) for worker in here)) / per_job)
+        for name, resources in {self._pool_of(r): r for r in self._settings.site.requests.values()}.items():
+            staying = [worker for worker in self._roster.living if worker.leaving is None]
+            here = [worker for worker in staying if worker.pool == name]
+            wanted = math.ceil((backlog[name] + self._roster.load(name, here)) / per_job)
             if wanted > len(here) and len(staying) >= limit:
-                self._dismiss(worker for worker in staying if worker not in here)
+                self._dismiss(worker for worker in staying if not backlog[worker.pool])
             until = time.monotonic() + _LAUNCHING_S
             for _ in range(min(wanted - len(here), limit - len(staying))):
-                if not self._try(partial(self._launch, resources)) or time.monotonic() > until:
+                if not self._try(partial(self._launch, name, resources)) or time.monotonic() > until:
                     return
 
     def _dismiss(self, others: Iterable[Worker]) -> None:
         """Let idle workers of other phases, of an older site file or of older code make room."""
-        pools = {self._pool(self._resources_of(attempt)) for attempt in self._backlog.values()}
-        for worker in [worker for worker in others if not worker.orders and worker.pool not in pools]:
+        for worker in others:
+            if self._roster.load(worker.pool, [worker]):
+                continue
             worker.paths.stop.touch()
             if not worker.has_started and worker.job_id is not None:
                 cancel([worker.job_id])
                 worker.close(replace(self._watch.state(worker.job_id), state=JobState.CANCELLED, is_over=True))
 
-    def _pool(self, resources: Resources) -> str:
+    def _pool_of(self, resources: Resources) -> str:
         return pool_of(resources, self._settings.site, self._settings.code)
 
     def _has_jobs(self) -> bool:
-        return any(self._living())
+        return any(self._roster.living)
 
     def _resources_of(self, attempt: AttemptPaths) -> Resources:
         return self._resources(str(read_json(attempt.job)["phase"]))
 
-    def _launch(self, resources: Resources, exclude: list[str]) -> None:
+    def _launch(self, name: str, resources: Resources, exclude: list[str]) -> None:
         """Record the intent, submit, acknowledge."""
         settings, site = self._settings, self._settings.site
+        first = self._roster.pools[name].first if name in self._roster.pools else 1
         allotment = replace(
             self._allotment, runs_at_once=site.runs_per_job, idle_s=site.idle_s,
-            time_limit_s=resources.time_min * 60, warning_s=site.warning_s,
+            time_limit_s=resources.time_min * 60, warning_s=site.warning_s, first_order=first,
         )  # fmt: skip
-        paths = open_mailbox(settings.study, self._prefix, self._pool(resources), allotment)
-        worker = self._workers[paths.root] = self._meet(paths)
+        paths = new_worker(settings.study, self._prefix, name, allotment)
+        worker = self._roster.add(paths)
         try:
             job_id = submit_worker(paths.log, paths.root, worker.name, resources, site, settings.code, exclude)
         except Exception:
@@ -282,7 +268,7 @@ class WorkerExecutor(SlurmExecutor):
 
     def _find_orphans(self) -> None:
         """Workers whose orchestrator did not live to hear their job's id: by the job's name."""
-        orphans = [worker for worker in self._living() if worker.job_id is None]
+        orphans = [worker for worker in self._roster.living if worker.job_id is None]
         if not orphans or time.monotonic() < self._next_search:
             return
         self._next_search = time.monotonic() + min(5.0, self._settings.site.poll_s)

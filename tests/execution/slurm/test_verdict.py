@@ -1,4 +1,4 @@
-"""From what SLURM, the mailbox and the logs say to the class of an ending."""
+"""From what SLURM, workers and the logs say to the class of an ending."""
 
 from __future__ import annotations
 

@@ -1,0 +1,101 @@
+"""All workers and lines of orders that an orchestrator knows: its study's, and those of others that train its bases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from study.execution.slurm.pool import Pool
+from study.execution.slurm.state import JobWatch
+from study.execution.slurm.worker import Worker
+from study.journal.replay import AttemptState
+from study.paths import PoolPaths, StudyPaths, WorkerPaths
+
+
+class Roster:
+    """Finds, for an attempt, its order and the worker that has taken it.
+
+    Attributes:
+        workers: the study's own, by their folders.
+        pools: the study's own, by their names.
+    """
+
+    def __init__(self, study: StudyPaths, watch: JobWatch) -> None:
+        """Adopt what an earlier orchestrator of the study has left."""
+        self._watch = watch
+        self.workers: dict[Path, Worker] = {}
+        self.pools: dict[str, Pool] = {}
+        self._foreign: dict[Path, Worker] = {}
+        self._foreign_pools: dict[Path, Pool] = {}
+        for paths in study.existing_workers():
+            if paths.job.exists():
+                self._meet(paths, self.workers)
+        for line in {worker.paths.pool(worker.pool) for worker in self.workers.values()}:
+            self.pools[line.name] = Pool(line)
+            self.pools[line.name].adopt()
+
+    @property
+    def living(self) -> list[Worker]:
+        """The study's workers whose jobs are not over."""
+        return [worker for worker in self.workers.values() if worker.record is None]
+
+    def add(self, paths: WorkerPaths) -> Worker:
+        """Take in a worker that has just been made."""
+        worker = self._meet(paths, self.workers)
+        self.pools.setdefault(worker.pool, Pool(paths.pool(worker.pool)))
+        return worker
+
+    def look(self) -> None:
+        """Read what workers say."""
+        for pool in self.pools.values():  # first, because workers say why they leave before they write what that ends
+            pool.look()
+        for worker in self.living:
+            worker.look()
+        for worker in self._foreign.values():
+            worker.look()
+            record = self._watch.state(worker.job_id or "")
+            worker.record = record if record.is_over else worker.record
+
+    def order_of(self, attempt: AttemptState) -> tuple[Pool | None, int]:
+        """The line that an attempt was put into, perhaps one of another study, and the order's number."""
+        binding = attempt.job.get("job") or {}
+        if "pool" not in binding:
+            return None, 0
+        paths, number = PoolPaths(Path(binding["pool"])), int(binding["number"])
+        pool = self.pools.get(paths.name)
+        if pool is None or pool.paths != paths:
+            pool = self._foreign_pools.setdefault(paths.root, Pool(paths))
+        return (pool, number) if pool.has_order(number, attempt.job) else (None, 0)
+
+    def is_own(self, pool: Pool) -> bool:
+        """Whether the study's own workers take from a line; other orchestrators look after the others."""
+        return self.pools.get(pool.name) is pool
+
+    def taker(self, pool: Pool, number: int) -> Worker | None:
+        """The worker that has taken an order; None: nobody has, or ever will."""
+        name = pool.taker(number)
+        known = self.workers if self.is_own(pool) else self._foreign
+        return None if name is None else self._meet(pool.paths.worker(name), known)
+
+    def is_manned(self, pool: Pool) -> bool:
+        """Whether somebody takes from a line, or will as soon as SLURM starts it."""
+        if self.is_own(pool):
+            workers = self.living
+        else:
+            study = StudyPaths(pool.paths.root.parent.parent)
+            workers = [self._meet(paths, self._foreign) for paths in study.existing_workers() if paths.job.exists()]
+        return any(w.pool == pool.name and w.leaving is None and w.record is None for w in workers)
+
+    def load(self, name: str, workers: Iterable[Worker]) -> int:
+        """Orders of the study's pool of that name that wait, or that some workers execute."""
+        if name not in self.pools:
+            return 0
+        pool = self.pools[name]
+        return len(pool.waiting) + sum(pool.num_taken_by(w.paths.root.name) for w in workers if w.pool == name)
+
+    def _meet(self, paths: WorkerPaths, known: dict[Path, Worker]) -> Worker:
+        if paths.root not in known:
+            worker = known[paths.root] = Worker(paths)
+            if worker.record is None and worker.job_id is not None:
+                self._watch.watch(worker.job_id)
+        return known[paths.root]
