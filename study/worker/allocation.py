@@ -3,7 +3,8 @@
 Queueing and importing are paid once. Orders wait in the line of `PoolPaths`; the worker opens the next number by its
 name and takes it unless another worker has. It takes nothing more when it is told to stop, when it has been idle, when
 less time is left than its longest attempt took, and when it is warned; then it leaves as soon as what runs has ended. A
-worker that the scheduler starts a second time leaves at once: its attempts have been given to others meanwhile.
+worker that the scheduler starts a second time leaves at once: its attempts have been given to others meanwhile. So does
+one that its orchestrator has given up, because the scheduler says that its node is lost, when it turns out to live on.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Leaving(StrEnum):
     OUT_OF_TIME = "out of time"
     WARNED = "warned"
     RESTARTED = "restarted"
+    GIVEN_UP = "given up"
 
     @property
     def interrupts(self) -> bool:
@@ -145,6 +147,9 @@ class Allocation:
     def _take(self) -> bool:
         """Fork a process for the next attempt, if one is there that no other worker has taken."""
         while (order := read_json_or_none(self._pool.assigned(self._next))) is not None:
+            if read_json(self._paths.job)["over"] is not None:
+                self._leave(Leaving.GIVEN_UP)
+                return False
             number, self._next = self._next, self._next + 1
             taken = self._pool.taken(number)
             if not taken.exists() and create_once(taken, {"worker": self._paths.root.name, "t": time.time()}):
@@ -197,8 +202,7 @@ class Allocation:
                 os.kill(child.pid, signal.SIGKILL)
         reason = self._reason(now)
         if reason is not None and (self._leaving is None or (reason.interrupts and not self._leaving.interrupts)):
-            self._leaving = reason
-            write_json(self._paths.left, {"reason": reason, "signal": self._signal, "t": time.time()})
+            self._leave(reason)
         if self._leaving is not None and self._leaving.interrupts:  # again and again: a process may just be forked
             for child in self._children.values():
                 with suppress(ProcessLookupError):
@@ -227,8 +231,13 @@ class Allocation:
             if taken is not None and taken["worker"] == self._paths.root.name:
                 create_once(self._pool.ended(self._next), {"exit_code": None, "t": time.time()})
             self._next += 1
-        write_json(self._paths.left, {"reason": Leaving.RESTARTED, "signal": None, "t": time.time()})
-        return Leaving.RESTARTED
+        return self._leave(Leaving.RESTARTED)
+
+    def _leave(self, reason: Leaving) -> Leaving:
+        """Take nothing more, and say why."""
+        self._leaving = reason
+        write_json(self._paths.left, {"reason": reason, "signal": self._signal, "t": time.time()})
+        return reason
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name

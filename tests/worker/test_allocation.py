@@ -29,7 +29,7 @@ class Worker:
         self.line = self.paths.pool("alike")
         self.line.make_folders()
         settings = {"preload": None, "entry": "tests.fakes.brief_run", **allotment}
-        write_json(self.paths.job, {"allotment": settings, "pool": "alike"})
+        write_json(self.paths.job, {"allotment": settings, "pool": "alike", "over": None})
         self._number = 0
         self.start()
 
@@ -179,6 +179,18 @@ def test_nothing_is_begun_that_would_not_end_in_time(worker) -> None:
     first, second = one.assign("sleep 1.2"), one.assign()
     assert one.leave() == Leaving.LITTLE_TIME
     assert (status(first), status(second)) == (AttemptStatus.FINISHED, AttemptStatus.INTENDED)
+
+
+def test_a_worker_that_was_given_up_takes_nothing_more_and_finishes_what_runs(worker) -> None:
+    """SLURM lost its node, but it still reaches the shared file system: what it took would be lost again."""
+    one = worker()
+    running = one.assign("sleep 1")
+    wait_for(running.claim.exists, "a process")
+    write_json(one.paths.job, {**read_json(one.paths.job), "over": {"state": "node lost"}})
+    waiting = one.assign()
+    assert one.leave() == Leaving.GIVEN_UP
+    assert (status(running), status(waiting)) == (AttemptStatus.FINISHED, AttemptStatus.INTENDED)
+    assert not one.line.taken(2).exists()
 
 
 def test_an_idle_worker_leaves(worker) -> None:
