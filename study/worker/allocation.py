@@ -147,12 +147,14 @@ class Allocation:
     def _take(self) -> bool:
         """Fork a process for the next attempt, if one is there that no other worker has taken."""
         while (order := read_json_or_none(self._pool.assigned(self._next))) is not None:
+            number, self._next = self._next, self._next + 1
+            taken = self._pool.taken(number)
+            if taken.exists():
+                continue
             if read_json(self._paths.job)["over"] is not None:
                 self._leave(Leaving.GIVEN_UP)
                 return False
-            number, self._next = self._next, self._next + 1
-            taken = self._pool.taken(number)
-            if not taken.exists() and create_once(taken, {"worker": self._paths.root.name, "t": time.time()}):
+            if create_once(taken, {"worker": self._paths.root.name, "t": time.time()}):
                 self._fork(number, order["attempt"])
                 return True
         return False

@@ -28,7 +28,7 @@ class Pool:
         self.paths = paths
         self.orders: dict[int, AttemptPaths] = {}
         self._num_assigned = 0
-        self._confirmed: dict[int, Key] = {}
+        self._keys: dict[int, Key] = {}
         self._takers: dict[int, str | None] = {}
         self._endings: dict[int, Mapping[str, Any]] = {}
 
@@ -41,6 +41,11 @@ class Pool:
     def waiting(self) -> list[int]:
         """Orders that no worker had taken when somebody looked."""
         return [number for number in self.orders if number not in self._takers]
+
+    @property
+    def running(self) -> dict[int, str | None]:
+        """Number → worker, of the orders that had been taken then and had not ended."""
+        return {number: self._takers[number] for number in self.orders if number in self._takers}
 
     @property
     def first(self) -> int:
@@ -67,12 +72,8 @@ class Pool:
         return number in self._takers
 
     def taker(self, number: int) -> str | None:
-        """Name of the worker's folder that has taken an order; None: nobody has, or ever will."""
+        """Name of the worker's folder that has taken an order; None: nobody has, or it was taken back."""
         return self._takers[number] if self.is_taken(number) else None
-
-    def num_taken_by(self, worker: str) -> int:
-        """How many orders a worker has taken that have not ended."""
-        return sum(self._takers.get(number) == worker for number in self.orders)
 
     def ending(self, number: int) -> Mapping[str, Any] | None:
         """How the process of an order ended, or None."""
@@ -88,25 +89,35 @@ class Pool:
         """Put an attempt into the line: acknowledged first, because an order that nobody knows of is never adopted."""
         job = read_json(attempt.job)
         while True:
-            number = self._num_assigned = self._num_assigned + 1
+            number = self._num_assigned + 1
             write_json(attempt.job, {**job, "job": {"pool": str(self.paths.root), "number": number}})
             if create_once(self.paths.assigned(number), {"attempt": str(attempt.root), "key": key_of(job)}):
-                break  # else an orchestrator that has lost its lease was here
+                break
+            self.adopt()  # an orchestrator that has lost its lease was here
+        self._num_assigned = number
         self.orders[number] = attempt
 
-    def has_order(self, number: int, job: Mapping[str, Any]) -> bool:
-        """Whether that order is for that attempt; a binding may have been written and its order not."""
-        if number not in self._confirmed:
+    def key(self, number: int) -> Key | None:
+        """Which attempt an order is for; None: there is no such order."""
+        if number not in self._keys:
             order = read_json_or_none(self.paths.assigned(number))
             if order is None:
-                return False
-            self._confirmed[number] = tuple(order["key"])
-        return self._confirmed[number] == key_of(job)
+                return None
+            self._keys[number] = tuple(order["key"])
+        return self._keys[number]
+
+    def has_worked(self, worker: str) -> bool:
+        """Whether a worker has taken an order of this orchestrator's time, or one that it adopted."""
+        return worker in self._takers.values()
 
     def take_back(self, number: int) -> bool:
         """Make sure that no worker takes an order; False when one has."""
-        is_ours = create_once(self.paths.taken(number), {"worker": None, "t": time.time(), **this_process()})
-        return is_ours or (self.is_taken(number) and self.taker(number) is None)
+        create_once(self.paths.taken(number), {"worker": None, "t": time.time(), **this_process()})
+        return self.is_taken(number) and self._takers[number] is None
+
+    def empty(self) -> list[Key]:
+        """Take back all that waits; returns which attempts that concerns."""
+        return [key for n in self.waiting if self.take_back(n) and (key := self.key(n)) is not None]
 
 
 def pool_of(resources: Resources, site: Slurm, code: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from study.execution.slurm.base import key_of
 from study.execution.slurm.pool import Pool
 from study.execution.slurm.state import JobWatch
 from study.execution.slurm.worker import Worker
@@ -30,9 +31,8 @@ class Roster:
         for paths in study.existing_workers():
             if paths.job.exists():
                 self._meet(paths, self.workers)
-        for line in {worker.paths.pool(worker.pool) for worker in self.workers.values()}:
-            self.pools[line.name] = Pool(line)
-            self.pools[line.name].adopt()
+        for worker in self.workers.values():
+            self._enter(worker)
 
     @property
     def living(self) -> list[Worker]:
@@ -42,19 +42,26 @@ class Roster:
     def add(self, paths: WorkerPaths) -> Worker:
         """Take in a worker that has just been made."""
         worker = self._meet(paths, self.workers)
-        self.pools.setdefault(worker.pool, Pool(paths.pool(worker.pool)))
+        self._enter(worker)
         return worker
 
     def look(self) -> None:
-        """Read what workers say."""
-        for pool in self.pools.values():  # first, because workers say why they leave before they write what that ends
-            pool.look()
+        """Read what workers say, and forget the orders of those whose jobs are over."""
         for worker in self.living:
             worker.look()
+        for pool in self.pools.values():
+            pool.look()
+            for number in pool.running:
+                taker = self.taker(pool, number)
+                if taker is not None and taker.record is not None:
+                    del pool.orders[number]
+        # What another orchestrator has not acknowledged is read anew when somebody asks.
+        self._foreign = {root: worker for root, worker in self._foreign.items() if worker.job_id is not None}
         for worker in self._foreign.values():
-            worker.look()
-            record = self._watch.state(worker.job_id or "")
-            worker.record = record if record.is_over else worker.record
+            if worker.record is None:
+                worker.look()
+                record = self._watch.state(worker.job_id or "")
+                worker.record = record if record.is_over else None
 
     def order_of(self, attempt: AttemptState) -> tuple[Pool | None, int]:
         """The line that an attempt was put into, perhaps one of another study, and the order's number."""
@@ -65,14 +72,15 @@ class Roster:
         pool = self.pools.get(paths.name)
         if pool is None or pool.paths != paths:
             pool = self._foreign_pools.setdefault(paths.root, Pool(paths))
-        return (pool, number) if pool.has_order(number, attempt.job) else (None, 0)
+        # A binding may have been written and its order not.
+        return (pool, number) if pool.key(number) == key_of(attempt.job) else (None, 0)
 
     def is_own(self, pool: Pool) -> bool:
         """Whether the study's own workers take from a line; other orchestrators look after the others."""
         return self.pools.get(pool.name) is pool
 
     def taker(self, pool: Pool, number: int) -> Worker | None:
-        """The worker that has taken an order; None: nobody has, or ever will."""
+        """The worker that has taken an order; None: nobody has, or it was taken back."""
         name = pool.taker(number)
         known = self.workers if self.is_own(pool) else self._foreign
         return None if name is None else self._meet(pool.paths.worker(name), known)
@@ -84,14 +92,23 @@ class Roster:
         else:
             study = StudyPaths(pool.paths.root.parent.parent)
             workers = [self._meet(paths, self._foreign) for paths in study.existing_workers() if paths.job.exists()]
-        return any(w.pool == pool.name and w.leaving is None and w.record is None for w in workers)
+        return any(worker.pool == pool.name and worker.is_staying for worker in workers)
+
+    def has_taker(self, name: str) -> bool:
+        """Whether a worker takes orders of the study's pool of that name now."""
+        return any(worker.takes and worker.pool == name for worker in self.living)
 
     def load(self, name: str, workers: Iterable[Worker]) -> int:
         """Orders of the study's pool of that name that wait, or that some workers execute."""
         if name not in self.pools:
             return 0
-        pool = self.pools[name]
-        return len(pool.waiting) + sum(pool.num_taken_by(w.paths.root.name) for w in workers if w.pool == name)
+        pool, names = self.pools[name], {worker.paths.root.name for worker in workers}
+        return len(pool.waiting) + sum(taker in names for taker in pool.running.values())
+
+    def _enter(self, worker: Worker) -> None:
+        if worker.pool not in self.pools:
+            self.pools[worker.pool] = Pool(worker.paths.pool(worker.pool))
+            self.pools[worker.pool].adopt()
 
     def _meet(self, paths: WorkerPaths, known: dict[Path, Worker]) -> Worker:
         if paths.root not in known:

@@ -11,6 +11,8 @@ from study.journal.process import this_process
 from study.paths import StudyPaths, WorkerPaths
 from study.worker.allocation import Allotment, Leaving
 
+_ORPHAN_S = 60.0  # a submission that its orchestrator did not survive has arrived by then, or never will
+
 
 class Worker:
     """The orchestrator's side of a worker.
@@ -49,6 +51,16 @@ class Worker:
     def takes(self) -> bool:
         """Whether it takes orders now."""
         return self.has_started and self.leaving is None and self.record is None
+
+    @property
+    def is_staying(self) -> bool:
+        """Whether it takes orders now, or will when SLURM starts it."""
+        return self.leaving is None and self.record is None and not self.never_arrived
+
+    @property
+    def never_arrived(self) -> bool:
+        """Whether its orchestrator was killed before SLURM got it."""
+        return self.job_id is None and time.time() - self.intent_t > _ORPHAN_S
 
     def silent_s(self) -> float:
         """How long, by this host's clock, a worker that has started has not said that it lives."""

@@ -25,13 +25,12 @@ from study.paths import AttemptPaths
 from study.plan.site import Resources
 from study.worker.allocation import Allotment, Leaving
 
-_ORPHAN_S = 60.0  # a submission that its orchestrator did not survive has arrived by then, or never will
 _CERTAIN_AFTER_POLLS = 3
 _LOOKS_WITHIN_S = 5.0
 _LAUNCHING_S = 0.5  # for sbatch in one turn, unless one takes longer
 _OBEYS_WITHIN_S = 60.0
 _HUNG_S = 600.0  # a worker that has not said for so long that it lives hangs with its node
-_LAUNCHES_BEFORE_GIVING_UP = 3
+_FAILED_LAUNCHES = 3  # in a row, before giving up
 
 
 class WorkerExecutor(SlurmExecutor):
@@ -51,6 +50,8 @@ class WorkerExecutor(SlurmExecutor):
         self._killed: dict[Path, tuple[Worker, float]] = {}
         self._num_failed_launches = 0
         self._next_search = 0.0
+        requests = settings.site.requests.values()
+        self._requests = {pool_of(resources, settings.site, settings.code): resources for resources in requests}
 
     @property
     def capacity(self) -> int:
@@ -77,7 +78,7 @@ class WorkerExecutor(SlurmExecutor):
         if pool is None:
             return self._is_alive_elsewhere(attempt)
         if not pool.is_taken(number):
-            return self._roster.is_manned(pool)
+            return attempt.status is AttemptStatus.STARTED or self._roster.is_manned(pool)
         worker = self._roster.taker(pool, number)
         return worker is not None and worker.record is None and pool.ending(number) is None
 
@@ -94,7 +95,9 @@ class WorkerExecutor(SlurmExecutor):
             return self._ending_elsewhere(attempt)
         worker = self._roster.taker(pool, number)
         if worker is None:
-            return Ending(EndKind.NOT_STARTED, "the workers that could have taken it left")
+            left = Ending(EndKind.NOT_STARTED, "the workers that could have taken it left")
+            return self._given_up.get(key_of(attempt.job), left)
+        worker.look()  # it says why it leaves before it writes what that ends
         if worker.leaving is not None and worker.leaving.interrupts:
             return self._why_warned(worker)
         answer = pool.ending(number)
@@ -158,15 +161,23 @@ class WorkerExecutor(SlurmExecutor):
             self._count_launch(worker, record)
 
     def _count_launch(self, worker: Worker, record: JobRecord) -> None:
-        if worker.has_started:
+        """Learn from workers that end before they could take anything."""
+        if self._roster.pools[worker.pool].has_worked(worker.paths.root.name) or record.state is JobState.COMPLETED:
             self._num_failed_launches = 0
         elif record.state not in (JobState.CANCELLED, JobState.PREEMPTED, JobState.NODE_LOST):
             self._num_failed_launches += 1
             ending = ending_of_job(record, worker.paths.log, has_started=False)
             self._news.lines.append(f"worker {worker.name} did not start: {ending}")
-            if self._num_failed_launches >= _LAUNCHES_BEFORE_GIVING_UP:
-                self._num_failed_launches = 0
+            is_too_big = ending.kind is EndKind.HOST_MEMORY and not self._roster.has_taker(worker.pool)
+            if is_too_big or self._num_failed_launches >= _FAILED_LAUNCHES:
                 self._give_up_backlog(ending)
+
+    def _give_up_backlog(self, ending: Ending) -> None:
+        """Also what waits in lines that nobody takes from."""
+        super()._give_up_backlog(ending)
+        for pool in self._roster.pools.values():
+            if not self._roster.has_taker(pool.name):
+                self._given_up.update(dict.fromkeys(pool.empty(), ending))
 
     def _is_pressing(self) -> bool:
         """Whether an attempt waits for SLURM to say why its worker was warned."""
@@ -195,18 +206,21 @@ class WorkerExecutor(SlurmExecutor):
                 del self._killed[ended]
 
     def _take_back(self) -> None:
-        """Take back the orders of a pool that nobody works for any more; their runs are submitted anew."""
+        """Take back the orders of a pool that nobody works for any more; their runs are submitted anew.
+
+        Workers of an older site file or of older code do, but those that SLURM has not started may wait for ever.
+        """
+        manned = {w.pool for w in self._roster.living if w.takes or (w.is_staying and w.pool in self._requests)}
         for pool in self._roster.pools.values():
-            if not self._roster.is_manned(pool):
-                for number in pool.waiting:
-                    pool.take_back(number)
+            if pool.name not in manned:
+                pool.empty()
 
     def _give_out(self) -> None:
         """As many orders as takers can run, and one ahead for each."""
         takers = [worker for worker in self._roster.living if worker.takes]
         num_takers = Counter(worker.pool for worker in takers)
         for key, attempt in list(self._backlog.items()):
-            name = self._pool_of(self._resources_of(attempt))
+            name = self._pool_of(attempt)
             most = num_takers[name] * (self._settings.site.runs_per_job + 1)
             if self._roster.load(name, takers) < most:
                 self._roster.pools[name].assign(attempt)
@@ -215,10 +229,12 @@ class WorkerExecutor(SlurmExecutor):
     def _grow(self) -> None:
         """Submit the workers that are missing, for as many attempts at once as there are slots."""
         per_job = self._settings.site.runs_per_job
-        backlog = Counter(self._pool_of(self._resources_of(attempt)) for attempt in self._backlog.values())
+        backlog = Counter(self._pool_of(attempt) for attempt in self._backlog.values())
         limit = min(math.ceil(self.slots / per_job), self._settings.max_jobs)
-        for name, resources in {self._pool_of(r): r for r in self._settings.site.requests.values()}.items():
-            staying = [worker for worker in self._roster.living if worker.leaving is None]
+        if self._num_failed_launches >= _FAILED_LAUNCHES and not backlog:
+            return  # what waits is left to the workers that there are
+        for name, resources in self._requests.items():
+            staying = [worker for worker in self._roster.living if worker.is_staying]
             here = [worker for worker in staying if worker.pool == name]
             wanted = math.ceil((backlog[name] + self._roster.load(name, here)) / per_job)
             if wanted > len(here) and len(staying) >= limit:
@@ -238,14 +254,12 @@ class WorkerExecutor(SlurmExecutor):
                 cancel([worker.job_id])
                 worker.close(replace(self._watch.state(worker.job_id), state=JobState.CANCELLED, is_over=True))
 
-    def _pool_of(self, resources: Resources) -> str:
-        return pool_of(resources, self._settings.site, self._settings.code)
-
     def _has_jobs(self) -> bool:
         return any(self._roster.living)
 
-    def _resources_of(self, attempt: AttemptPaths) -> Resources:
-        return self._resources(str(read_json(attempt.job)["phase"]))
+    def _pool_of(self, attempt: AttemptPaths) -> str:
+        resources = self._resources(str(read_json(attempt.job)["phase"]))
+        return pool_of(resources, self._settings.site, self._settings.code)
 
     def _launch(self, name: str, resources: Resources, exclude: list[str]) -> None:
         """Record the intent, submit, acknowledge."""
@@ -281,6 +295,6 @@ class WorkerExecutor(SlurmExecutor):
                 complete_submission(worker.paths.log, by_name[worker.name])
                 worker.acknowledge(by_name[worker.name])
                 self._watch.watch(by_name[worker.name])
-            elif time.time() - worker.intent_t > _ORPHAN_S:
+            elif worker.never_arrived:
                 worker.paths.stop.touch()
                 worker.close(never_submitted(worker.name))
