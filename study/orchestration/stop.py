@@ -34,6 +34,8 @@ def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
         if now:
             return f"Asked the orchestrator ({describe(holder)}) to cancel its runs and leave; checkpoints stay."
         return f"Asked the orchestrator ({describe(holder)}) to stop; its runs save a checkpoint and leave."
+    for worker in study.existing_workers():
+        worker.stop.touch()  # before the runs are walked through, so that none is taken meanwhile
     plan = Plan.from_json(read_json(study.plan))
     bases = [home.base(base_spec(plan, seed).run_id) for seed in plan.base_seeds]
     runs, stopped = [*bases, *study.existing_runs()], 0
@@ -64,17 +66,13 @@ def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
 
 
 def _jobs_of(study: StudyPaths, runs: Sequence[RunPaths]) -> tuple[list[str], list[str]]:
-    """SLURM jobs of a study that are not known to be over: those that have done nothing yet, and the others.
-
-    Workers are told to take nothing more.
-    """
+    """SLURM jobs of a study that are not known to be over: those that have done nothing yet, and the others."""
     waiting: list[str] = []
     running: list[str] = []
     for worker in study.existing_workers():
         job = read_json_or_none(worker.job)
         if job is None or job["over"] is not None:
             continue
-        worker.stop.touch()
         if job["job_id"] is not None:
             (running if worker.started.exists() else waiting).append(job["job_id"])
     for run in runs:

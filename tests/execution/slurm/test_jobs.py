@@ -19,15 +19,6 @@ from tests.fakes.slurm_commands import SlurmCommands
 
 
 @pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmCommands:
-    (tmp_path / "bin").mkdir()
-    commands = SlurmCommands(tmp_path / "bin", monkeypatch)
-    for program in ("srun", "scancel"):
-        commands.says(program)
-    return commands
-
-
-@pytest.fixture
 def executor(slurm: SlurmCommands, tmp_path: Path) -> JobExecutor:
     study = HomePaths(tmp_path / "home").study("tiny")
     study.root.mkdir(parents=True)
