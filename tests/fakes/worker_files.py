@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from study.execution.slurm.workers import WorkerExecutor
 from study.journal.files import create_once, read_json, write_json
-from study.paths import AttemptPaths, PoolPaths, WorkerPaths
+from study.paths import AttemptPaths, PoolPaths, StudyPaths, WorkerPaths
 from study.worker.allocation import Leaving
+
+
+def only_worker(executor: WorkerExecutor, study: StudyPaths) -> WorkerPaths:
+    """The study's one worker, once it has started and got its orders."""
+    executor.poll()
+    (worker,) = study.existing_workers()
+    start(worker)
+    executor.poll()
+    return worker
 
 
 def start(worker: WorkerPaths) -> None:

@@ -18,7 +18,7 @@ from study.paths import HomePaths
 from study.plan.site import Slurm
 from study.worker.allocation import Leaving
 from tests.fakes.tiny_study import wait_for
-from tests.fakes.worker_files import assigned, end, leave, line_of, start, take
+from tests.fakes.worker_files import assigned, end, leave, line_of, only_worker, start, take
 
 _LOST_NODE = "JobId=8 JobState=NODE_FAIL NodeList=node2 Reason=None ExitCode=0:0"
 
@@ -74,10 +74,7 @@ def test_what_a_worker_leaves_is_taken_by_another(slurm, home, new_executor, sub
 def test_what_nobody_is_left_to_take_is_given_back(slurm, home, new_executor, submit) -> None:
     executor = new_executor()
     attempts = [submit(executor, name) for name in "ab"]
-    executor.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    executor.poll()
+    worker = only_worker(executor, home.study("tiny"))
     create_once(attempts[0].claim, this_process())
     take(worker, 1)
     leave(worker, Leaving.LITTLE_TIME)
@@ -94,10 +91,7 @@ def test_what_nobody_is_left_to_take_is_given_back(slurm, home, new_executor, su
 def test_an_attempt_that_waits_is_stopped_without_starting(slurm, home, new_executor, submit) -> None:
     executor = new_executor()
     attempts = [submit(executor, name) for name in "ab"]
-    executor.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    executor.poll()
+    worker = only_worker(executor, home.study("tiny"))
     take(worker, 1)
     executor.poll()
     for attempt in attempts:
@@ -109,10 +103,7 @@ def test_an_attempt_that_waits_is_stopped_without_starting(slurm, home, new_exec
 def test_a_worker_that_does_not_kill_a_hung_run_is_cancelled(slurm, home, new_executor, submit, monkeypatch) -> None:
     executor = new_executor()
     attempt = submit(executor, "a")
-    executor.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    executor.poll()
+    worker = only_worker(executor, home.study("tiny"))
     take(worker, 1)
     executor.kill(replay_attempt(attempt))
     assert line_of(worker).kill(1).exists()
@@ -126,10 +117,7 @@ def test_a_worker_that_does_not_kill_a_hung_run_is_cancelled(slurm, home, new_ex
 def test_an_order_of_another_study_lives_as_long_as_somebody_may_take_it(home, new_executor, submit, other) -> None:
     """Studies of a home share bases: one waits for what another's worker trains."""
     attempt = submit(first := new_executor(), "a")
-    first.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    first.poll()
+    worker = only_worker(first, home.study("tiny"))
     assert other.is_alive(replay_attempt(attempt))
     other.kill(replay_attempt(attempt))
     other.poll()
@@ -147,10 +135,7 @@ def test_an_order_of_another_study_lives_as_long_as_somebody_may_take_it(home, n
 def test_a_successor_adopts_workers_and_orders(slurm, home, new_executor, submit) -> None:
     first = new_executor()
     attempts = [submit(first, name) for name in "ab"]
-    first.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    first.poll()
+    worker = only_worker(first, home.study("tiny"))
     successor = new_executor()
     assert all(successor.is_alive(replay_attempt(attempt)) for attempt in attempts)
     submit(successor, "c")
@@ -170,10 +155,7 @@ def test_a_successor_adopts_workers_and_orders(slurm, home, new_executor, submit
 def test_orders_whose_workers_are_gone_are_given_back_to_a_successor(slurm, home, new_executor, submit) -> None:
     """Not taken from the line by workers of another site file, code or phase."""
     attempt = submit(first := new_executor(), "a")
-    first.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    first.poll()
+    worker = only_worker(first, home.study("tiny"))
     leave(worker, Leaving.STOP)
     successor = new_executor(setup=("module load cuda",))
     successor.poll()
@@ -227,10 +209,7 @@ def test_a_worker_of_another_study_met_before_its_acknowledgement_is_followed(
 def test_a_claim_speaks_for_an_order_that_is_not_yet_seen_to_be_taken(home, new_executor, submit, other) -> None:
     """Network file systems remember for a minute that a file did not exist."""
     attempt = submit(first := new_executor(), "a")
-    first.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    first.poll()
+    worker = only_worker(first, home.study("tiny"))
     assert other.is_alive(replay_attempt(attempt))
     create_once(attempt.claim, {**this_process(), "host": "node1"})
     leave(worker, Leaving.LITTLE_TIME)
@@ -283,10 +262,7 @@ def test_workers_that_end_at_once_are_not_replaced_for_ever(slurm, home, new_exe
 def test_too_little_memory_to_load_is_told_at_once(slurm, home, new_executor, submit) -> None:
     executor = new_executor()
     attempts = [submit(executor, name) for name in "abc"]
-    executor.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    executor.poll()
+    worker = only_worker(executor, home.study("tiny"))
     assert assigned(worker) == ["a", "b"]
     slurm.accounting("7|OUT_OF_MEMORY|0:125|node1")
     wait_for(lambda: executor.poll() is not None and not executor.is_alive(replay_attempt(attempts[0])), "its end", 10)
@@ -300,10 +276,7 @@ def test_too_little_memory_to_load_is_told_at_once(slurm, home, new_executor, su
 def test_a_warning_explains_the_end_that_it_causes(home, new_executor, submit) -> None:
     """Also when both were written after the last poll."""
     attempt = submit(executor := new_executor(), "a")
-    executor.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    executor.poll()
+    worker = only_worker(executor, home.study("tiny"))
     take(worker, 1)
     create_once(attempt.claim, this_process())
     executor.poll()
@@ -315,10 +288,7 @@ def test_a_warning_explains_the_end_that_it_causes(home, new_executor, submit) -
 
 def test_orders_of_an_orchestrator_that_lost_its_lease_are_entered(home, new_executor, submit) -> None:
     submit(first := new_executor(), "a")
-    first.poll()
-    (worker,) = home.study("tiny").existing_workers()
-    start(worker)
-    first.poll()
+    worker = only_worker(first, home.study("tiny"))
     take(worker, 1)
     successor = new_executor()
     mine = submit(first, "x")
