@@ -202,7 +202,7 @@ def test_a_worker_of_another_study_met_before_its_acknowledgement_is_followed(
     slurm.queue("8|NODE_FAIL|node2|None")
     slurm.memory(_LOST_NODE)
     other.poll()
-    wait_for(lambda: other.poll() is not None and not other.is_alive(replay_attempt(base)), "the loss", 10)
+    wait_for(lambda: other.poll() is not None and not other.is_alive(replay_attempt(base)), "the loss", 60)
     assert other.ending(replay_attempt(base)).kind is EndKind.NODE_LOST
 
 
@@ -252,7 +252,7 @@ def test_workers_that_end_at_once_are_not_replaced_for_ever(slurm, home, new_exe
     executor.poll()
     take(busy, 1)
     slurm.accounting("7|RUNNING|0:0|node1", *[f"{number}|FAILED|1:0|node2" for number in range(8, 50)])
-    wait_for(lambda: executor.poll() is not None and len(slurm.calls("sbatch")) == 4, "three failures", 20)
+    wait_for(lambda: executor.poll() is not None and len(slurm.calls("sbatch")) == 4, "three failures", 60)
     until = time.monotonic() + 2
     wait_for(lambda: executor.poll() is not None and time.monotonic() > until, "another one", 10)
     assert len(slurm.calls("sbatch")) == 4
@@ -265,7 +265,7 @@ def test_too_little_memory_to_load_is_told_at_once(slurm, home, new_executor, su
     worker = only_worker(executor, home.study("tiny"))
     assert assigned(worker) == ["a", "b"]
     slurm.accounting("7|OUT_OF_MEMORY|0:125|node1")
-    wait_for(lambda: executor.poll() is not None and not executor.is_alive(replay_attempt(attempts[0])), "its end", 10)
+    wait_for(lambda: executor.poll() is not None and not executor.is_alive(replay_attempt(attempts[0])), "its end", 60)
     for attempt in attempts:
         state = replay_attempt(attempt)
         assert not executor.is_alive(state) and executor.ending(state).kind is EndKind.HOST_MEMORY
