@@ -198,11 +198,10 @@ class WorkerExecutor(SlurmExecutor):
                 del self._killed[ended]
             elif time.monotonic() - since > _OBEYS_WITHIN_S and worker.job_id is not None:
                 cancel([worker.job_id])
-                record = replace(
-                    self._watch.state(worker.job_id), state=JobState.NODE_LOST, raw="RUNNING, but it hangs"
-                )
-                self._learn(record)
-                worker.close(record)
+                state = self._watch.state(worker.job_id)
+                hung = replace(state, state=JobState.NODE_LOST, raw="RUNNING, but it hangs")
+                self._learn(hung)
+                worker.close(hung)
                 del self._killed[ended]
 
     def _take_back(self) -> None:
@@ -216,13 +215,14 @@ class WorkerExecutor(SlurmExecutor):
                 pool.empty()
 
     def _give_out(self) -> None:
-        """As many orders as takers can run, and one ahead for each."""
-        takers = [worker for worker in self._roster.living if worker.takes]
-        num_takers = Counter(worker.pool for worker in takers)
+        """What workers can run, so that those that SLURM starts later find it, and one ahead for each that takes."""
+        staying = [worker for worker in self._roster.living if worker.is_staying]
+        most = Counter[str]()
+        for worker in staying:
+            most[worker.pool] += self._settings.site.runs_per_job + worker.takes
         for key, attempt in list(self._backlog.items()):
             name = self._pool_of(attempt)
-            most = num_takers[name] * (self._settings.site.runs_per_job + 1)
-            if self._roster.load(name, takers) < most:
+            if self._roster.load(name, staying) < most[name]:
                 self._roster.pools[name].assign(attempt)
                 del self._backlog[key]
 

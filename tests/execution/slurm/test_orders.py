@@ -36,11 +36,13 @@ def test_one_order_ahead_for_each_worker_that_takes_them(slurm, home, new_execut
     executor.poll()
     executor.poll()
     first, second = home.study("tiny").existing_workers()
+    executor.poll()
+    assert assigned(first) == ["a", "b"], "what they will find when SLURM starts them, even if nobody orchestrates then"
     start(first)
     executor.poll()
     assert executor.capacity == 3, "two slots, and one ahead"
-    assert assigned(first) == ["a", "b"], "the other worker waits in SLURM's queue"
-    assert executor.is_alive(replay_attempt(attempts[2])), "waits here"
+    assert assigned(first) == ["a", "b", "c"]
+    assert executor.is_alive(replay_attempt(attempts[3])), "waits here"
     start(second)
     executor.poll()
     assert assigned(first) == assigned(second) == ["a", "b", "c", "d"], "one line for both"
