@@ -101,17 +101,16 @@ def _ours(folder: Path, lengths: Sequence[float], allotment: Allotment, memory_g
     study, executor = _executor(folder, allotment, memory_gb, NUM_SLOTS)
     begin, waiting, running = time.monotonic(), list(enumerate(lengths)), dict[str, AttemptPaths]()
     while waiting or running:
-        executor.poll()
-        for name, attempt in list(running.items()):
-            if _is_over(executor, attempt):
-                del running[name]
-                if not attempt.run.trained.exists():
-                    raise RuntimeError(f"trial {name} failed: {executor.ending(replay_attempt(attempt))}")
         while waiting and len(running) < executor.capacity:
             index, length = waiting.pop(0)
             running[str(index)] = _submit(study, executor, str(index), length)
         executor.poll()
         time.sleep(_POLL_S)
+        for name, attempt in list(running.items()):
+            if _is_over(executor, attempt):
+                del running[name]
+                if not attempt.run.trained.exists():
+                    raise RuntimeError(f"trial {name} failed: {executor.ending(replay_attempt(attempt))}")
     makespan = time.monotonic() - begin
     executor.close()
     _wait(lambda: not _queue(), "an empty queue")
