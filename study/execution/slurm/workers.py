@@ -48,7 +48,7 @@ class WorkerExecutor(SlurmExecutor):
         self._roster = Roster(settings.study, self._watch)
         self._left_at: dict[Path, float] = {}
         self._killed: dict[Path, tuple[Worker, float]] = {}
-        self._num_failed_launches = 0
+        self._failed_launches = Counter[str]()
         self._next_search = 0.0
         requests = settings.site.requests.values()
         self._requests = {pool_of(resources, settings.site, settings.code): resources for resources in requests}
@@ -149,9 +149,8 @@ class WorkerExecutor(SlurmExecutor):
         self._report_waiting(record)
         worker.has_run = worker.has_run or record.state is JobState.RUNNING
         is_requeued = worker.has_run and record.state in (JobState.QUEUED, JobState.HELD)
-        if not record.is_over and not is_requeued and record.state is JobState.RUNNING:
-            is_hung = worker.has_started and worker.silent_s() > _HUNG_S
-            record = replace(record, state=JobState.NODE_LOST) if is_hung else record
+        if record.state is JobState.RUNNING and worker.has_started and worker.silent_s() > _HUNG_S:
+            record = replace(record, state=JobState.NODE_LOST)
         if record.is_over or is_requeued or record.state is JobState.NODE_LOST:
             if not record.is_over:
                 cancel([record.job_id])
@@ -163,21 +162,23 @@ class WorkerExecutor(SlurmExecutor):
     def _count_launch(self, worker: Worker, record: JobRecord) -> None:
         """Learn from workers that end before they could take anything."""
         if self._roster.pools[worker.pool].has_worked(worker.paths.root.name) or record.state is JobState.COMPLETED:
-            self._num_failed_launches = 0
+            self._failed_launches[worker.pool] = 0
         elif record.state not in (JobState.CANCELLED, JobState.PREEMPTED, JobState.NODE_LOST):
-            self._num_failed_launches += 1
+            self._failed_launches[worker.pool] += 1
             ending = ending_of_job(record, worker.paths.log, has_started=False)
             self._news.lines.append(f"worker {worker.name} did not start: {ending}")
             is_too_big = ending.kind is EndKind.HOST_MEMORY and not self._roster.has_taker(worker.pool)
-            if is_too_big or self._num_failed_launches >= _FAILED_LAUNCHES:
-                self._give_up_backlog(ending)
+            if is_too_big or self._failed_launches[worker.pool] >= _FAILED_LAUNCHES:
+                self._give_up_backlog(ending, worker.pool)
 
-    def _give_up_backlog(self, ending: Ending) -> None:
-        """Also what waits in lines that nobody takes from."""
-        super()._give_up_backlog(ending)
+    def _give_up_backlog(self, ending: Ending, name: str | None = None) -> None:
+        """What waits for workers, of one pool or of all, and what waits in lines that nobody takes from."""
+        keys = [key for key, attempt in self._backlog.items() if name in (None, self._pool_of(attempt))]
+        self._backlog = {key: attempt for key, attempt in self._backlog.items() if key not in keys}
         for pool in self._roster.pools.values():
-            if not self._roster.has_taker(pool.name):
-                self._given_up.update(dict.fromkeys(pool.empty(), ending))
+            if name in (None, pool.name) and not self._roster.has_taker(pool.name):
+                keys += pool.empty()
+        self._given_up.update(dict.fromkeys(keys, ending))
 
     def _is_pressing(self) -> bool:
         """Whether an attempt waits for SLURM to say why its worker was warned."""
@@ -205,10 +206,7 @@ class WorkerExecutor(SlurmExecutor):
                 del self._killed[ended]
 
     def _take_back(self) -> None:
-        """Take back the orders of a pool that nobody works for any more; their runs are submitted anew.
-
-        Workers of an older site file or of older code do, but those that SLURM has not started may wait for ever.
-        """
+        """Take back what nobody is left to take; workers of an older site file may never be started by SLURM."""
         manned = {w.pool for w in self._roster.living if w.takes or (w.is_staying and w.pool in self._requests)}
         for pool in self._roster.pools.values():
             if pool.name not in manned:
@@ -231,9 +229,9 @@ class WorkerExecutor(SlurmExecutor):
         per_job = self._settings.site.runs_per_job
         backlog = Counter(self._pool_of(attempt) for attempt in self._backlog.values())
         limit = min(math.ceil(self.slots / per_job), self._settings.max_jobs)
-        if self._num_failed_launches >= _FAILED_LAUNCHES and not backlog:
-            return  # what waits is left to the workers that there are
         for name, resources in self._requests.items():
+            if self._failed_launches[name] >= _FAILED_LAUNCHES and not backlog[name]:
+                continue  # what waits is left to the workers that there are
             staying = [worker for worker in self._roster.living if worker.is_staying]
             here = [worker for worker in staying if worker.pool == name]
             wanted = math.ceil((backlog[name] + self._roster.load(name, here)) / per_job)

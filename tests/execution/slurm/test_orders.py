@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from study.journal.endings import EndKind
 from study.journal.files import create_once, read_json, write_json
 from study.journal.process import this_process
 from study.journal.replay import replay_attempt
-from study.paths import HomePaths
-from study.plan.site import Slurm
+from study.paths import AttemptPaths, HomePaths, WorkerPaths
+from study.plan.site import Resources, Slurm
 from study.worker.allocation import Leaving
 from tests.fakes.tiny_study import wait_for
 from tests.fakes.worker_files import assigned, end, leave, line_of, only_worker, start, take
@@ -28,6 +29,19 @@ def other(home: HomePaths, slurm, tmp_path: Path) -> WorkerExecutor:
     """Of another study of the home, which waits for a base that the first one trains."""
     home.study("other").root.mkdir()
     return WorkerExecutor(SlurmSettings(home.study("other"), Slurm(poll_s=0.0), 1, tmp_path / "code"))
+
+
+def half_started(
+    executor: WorkerExecutor, submit: Callable[[WorkerExecutor, str], AttemptPaths], home: HomePaths
+) -> tuple[AttemptPaths, AttemptPaths, WorkerPaths, WorkerPaths]:
+    """Two attempts: one worker executes the first, the other worker waits in SLURM's queue."""
+    first, second = submit(executor, "a"), submit(executor, "b")
+    executor.poll()
+    busy, pending = home.study("tiny").existing_workers()
+    start(busy)
+    executor.poll()
+    take(busy, 1)
+    return first, second, busy, pending
 
 
 def test_one_order_ahead_for_each_worker_that_takes_them(slurm, home, new_executor, submit) -> None:
@@ -167,13 +181,7 @@ def test_orders_whose_workers_are_gone_are_given_back_to_a_successor(slurm, home
 
 def test_a_worker_of_another_study_is_not_believed_in_for_ever(slurm, home, new_executor, submit, other) -> None:
     """Its orchestrator was killed within sbatch."""
-    first = new_executor(slots=2)
-    _, base = submit(first, "a"), submit(first, "base")
-    first.poll()
-    busy, unheard = home.study("tiny").existing_workers()
-    start(busy)
-    first.poll()
-    take(busy, 1)
+    _, base, busy, unheard = half_started(new_executor(slots=2), submit, home)
     job = read_json(unheard.job)
     write_json(unheard.job, {**job, "job_id": None})
     leave(busy, Leaving.LITTLE_TIME)
@@ -187,13 +195,7 @@ def test_a_worker_of_another_study_is_not_believed_in_for_ever(slurm, home, new_
 def test_a_worker_of_another_study_met_before_its_acknowledgement_is_followed(
     slurm, home, new_executor, submit, other
 ) -> None:
-    first = new_executor(slots=2)
-    _, base = submit(first, "a"), submit(first, "base")
-    first.poll()
-    busy, late = home.study("tiny").existing_workers()
-    start(busy)
-    first.poll()
-    take(busy, 1)
+    _, base, _, late = half_started(new_executor(slots=2), submit, home)
     job = read_json(late.job)
     write_json(late.job, {**job, "job_id": None})
     assert other.is_alive(replay_attempt(base))
@@ -222,13 +224,7 @@ def test_a_claim_speaks_for_an_order_that_is_not_yet_seen_to_be_taken(home, new_
 def test_orders_do_not_wait_for_workers_of_an_older_site_file_that_slurm_does_not_start(
     slurm, home, new_executor, submit
 ) -> None:
-    first = new_executor(slots=2)
-    attempts = [submit(first, name) for name in "ab"]
-    first.poll()
-    busy, _ = home.study("tiny").existing_workers()
-    start(busy)
-    first.poll()
-    take(busy, 1)
+    *attempts, busy, _ = half_started(new_executor(slots=2), submit, home)
     end(busy, 1)
     leave(busy, Leaving.STOP)
     successor = new_executor(setup=("module load cuda",))
@@ -246,13 +242,7 @@ def test_orders_do_not_wait_for_workers_of_an_older_site_file_that_slurm_does_no
 
 def test_workers_that_end_at_once_are_not_replaced_for_ever(slurm, home, new_executor, submit) -> None:
     """What waits is left to the worker that there is."""
-    executor = new_executor(slots=2)
-    attempts = [submit(executor, name) for name in "ab"]
-    executor.poll()
-    busy, _ = home.study("tiny").existing_workers()
-    start(busy)
-    executor.poll()
-    take(busy, 1)
+    *attempts, _, _ = half_started(executor := new_executor(slots=2), submit, home)
     slurm.accounting("7|RUNNING|0:0|node1", *[f"{number}|FAILED|1:0|node2" for number in range(8, 50)])
     wait_for(lambda: executor.poll() is not None and len(slurm.calls("sbatch")) == 4, "three failures", 60)
     until = time.monotonic() + 2
@@ -273,6 +263,23 @@ def test_too_little_memory_to_load_is_told_at_once(slurm, home, new_executor, su
         assert not executor.is_alive(state) and executor.ending(state).kind is EndKind.HOST_MEMORY
     executor.poll()
     assert home.study("tiny").existing_workers() == [worker], "no other is tried"
+
+
+def test_other_phases_go_on_when_the_workers_of_one_cannot_load(slurm, home, new_executor, submit) -> None:
+    executor = new_executor(slots=2, phases={"confirm": Resources(memory_gb=64)})
+    small = submit(executor, "a")
+    worker = only_worker(executor, home.study("tiny"))
+    big = home.study("tiny").run("big").attempt(1)
+    big.root.mkdir(parents=True)
+    write_json(big.job, {"run_id": "big", "attempt": 1, "phase": "confirm", "study": "tiny", "job": {}})
+    executor.submit(big)
+    slurm.accounting("7|OUT_OF_MEMORY|0:125|node1")
+    wait_for(lambda: executor.poll() is not None and not executor.is_alive(replay_attempt(small)), "its end", 60)
+    assert executor.ending(replay_attempt(small)).kind is EndKind.HOST_MEMORY
+    assert executor.is_alive(replay_attempt(big))
+    start(home.study("tiny").existing_workers()[-1])
+    executor.poll()
+    assert assigned(home.study("tiny").existing_workers()[-1]) == ["big"] and assigned(worker) == ["a"]
 
 
 def test_a_warning_explains_the_end_that_it_causes(home, new_executor, submit) -> None:
