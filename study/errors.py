@@ -9,6 +9,7 @@
     ├── JournalError            a file of a run is damaged or has an unknown schema version
     ├── CheckpointError         a checkpoint is truncated, or its checksum disagrees
     ├── SealedSplitError        code of the tuning phase asked for the test split
+    ├── CodeChangedError        a process would execute other code than the job says that it belongs to
     └── DivergedError           training left the finite numbers; an outcome of the run, not a fault of the machine
 
 Anything else that escapes is a bug and keeps its traceback.
@@ -53,6 +54,10 @@ class CheckpointError(StudyError):
 
 class SealedSplitError(StudyError):
     """Code of the tuning phase asked for the test split."""
+
+
+class CodeChangedError(StudyError):
+    """A process would execute other code than its job asks for."""
 
 
 class PrunedError(StudyError):

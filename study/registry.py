@@ -12,7 +12,7 @@ from typing import Any
 
 from study.errors import UserError, did_you_mean
 
-_FAMILIES = {
+FAMILIES = {
     "augmentations": "Augmentation",
     "backbones": "Backbone",
     "criteria": "Criterion",
@@ -29,6 +29,17 @@ def names(family: str) -> list[str]:
     return sorted(f.stem for f in folder.glob("*.py") if f.stem != "base" and not f.stem.startswith("_"))
 
 
+def path_of(family: str, name: str) -> str:
+    """Return the path of the file that defines a component, relative to `study/`.
+
+    Raises:
+        UserError: there is no such file; the message names the nearest one.
+    """
+    if name not in names(family):
+        raise UserError(f"no {name!r} in study/{family}/.{did_you_mean(name, names(family))}")
+    return f"{family}/{name}.py"
+
+
 def component(family: str, name: str) -> type[Any]:
     """Return the component class that `study/<family>/<name>.py` defines.
 
@@ -36,9 +47,8 @@ def component(family: str, name: str) -> type[Any]:
         UserError: there is no such file; the message names the nearest one.
         TypeError: the file does not define exactly one component.
     """
-    if name not in names(family):
-        raise UserError(f"no {name!r} in study/{family}/.{did_you_mean(name, names(family))}")
-    base = getattr(importlib.import_module(f"study.{family}.base"), _FAMILIES[family])
+    path_of(family, name)
+    base = getattr(importlib.import_module(f"study.{family}.base"), FAMILIES[family])
     module = importlib.import_module(f"study.{family}.{name}")
     found = [
         cls

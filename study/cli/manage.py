@@ -1,4 +1,4 @@
-"""`python -m study status|publish|report|stop STUDY` and `python -m study site init|check`."""
+"""`python -m study status|publish|report|stop|redo|code STUDY` and `python -m study site init|check`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from study.cli.code import add_code_arguments, run_code
 from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guarded
+from study.cli.redo import add_redo_arguments, run_redo
 from study.cli.site import add_site_commands, run_site_command
 from study.errors import StudyError, UserError, did_you_mean
 from study.paths import HomePaths, from_user
@@ -22,6 +24,8 @@ _HELP = {
     "publish": "copy the journals into MLflow",
     "report": "write a page, tables and figures from what there is, and attach them in MLflow",
     "stop": "ask the orchestrator and its runs to save and leave",
+    "redo": "move runs, an arm or bases aside, so that they are made anew",
+    "code": "show, compare or restore the code that made the results",
 }
 
 
@@ -45,12 +49,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument("--now", action="store_true", help="cancel what runs; its checkpoints stay")
         if name == "publish":
             command.add_argument("--follow", action="store_true", help="go on until standard input closes")
+        if name == "redo":
+            add_redo_arguments(command)
+        if name == "code":
+            add_code_arguments(command)
     text = "where runs execute: write a site file, or try one"
     add_site_commands(commands.add_parser("site", help=text, description=text))
     args = parser.parse_args(argv)
     if args.command == "site":
         return guarded(lambda: run_site_command(args), lambda: None)
-    run = {"status": _status, "publish": _publish, "report": _report, "stop": _stop}[args.command]
+    if args.command == "report" and args.out and not args.uri:
+        parser.error("--out belongs to --from: the report of a study in a home goes into its own folder")
+    run = {"status": _status, "publish": _publish, "report": _report, "stop": _stop, "redo": _redo, "code": _code}[
+        args.command
+    ]
     return guarded(lambda: run(args), lambda: chosen_home(args))
 
 
@@ -143,6 +155,14 @@ def _stop(args: argparse.Namespace) -> int:
 
     print(request_stop(chosen_home(args), _known_study(args), now=args.now))
     return FINISHED
+
+
+def _redo(args: argparse.Namespace) -> int:
+    return run_redo(args, chosen_home(args), _known_study(args))
+
+
+def _code(args: argparse.Namespace) -> int:
+    return run_code(args, chosen_home(args), _known_study(args))
 
 
 def _known_study(args: argparse.Namespace) -> str:

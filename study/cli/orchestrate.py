@@ -17,22 +17,25 @@ from study.errors import HomeError, LeaseHeldError
 from study.execution.base import Executor
 from study.execution.inline import InlineExecutor
 from study.execution.local import LocalExecutor
-from study.journal.files import write_json
 from study.orchestration import actions
+from study.orchestration.aside import finish_moves
 from study.orchestration.board import Board
 from study.orchestration.code import snapshot_code
 from study.orchestration.data import locate_data
-from study.orchestration.decide import known_specs
+from study.orchestration.decide import evaluations_for, known_specs
+from study.orchestration.finished import remember
 from study.orchestration.forecast import forecast
 from study.orchestration.imports import with_known_hash
 from study.orchestration.lease import Lease, describe
 from study.orchestration.orchestrator import Orchestrator, Settings
 from study.orchestration.preflight import warnings
 from study.orchestration.progress import Progress
+from study.orchestration.provenance import check_code
 from study.orchestration.snapshot import RunStatus
 from study.paths import HomePaths, StudyPaths
 from study.plan.model import Phase, Plan
 from study.plan.site import SLURM_SLOTS, Site
+from study.provenance.audit import Wanted
 from study.tracking.process import PublisherProcess
 from study.tracking.store import store_uri
 from study.training.team import Team
@@ -122,7 +125,8 @@ def _orchestrate(
             board.say("Writing tables and figures")
             summary = _summary(home, plan.study)
             if not progress.failures():
-                write_json(study.finished, {**origin, "summary": summary, "t": time.time()})
+                runs = [home.run_of(plan.study, run_id, phase) for run_id, (_, phase, _) in progress.runs.items()]
+                remember(study, runs, {**origin, "summary": summary, "t": time.time()})
             board.say("Publishing to MLflow")
             has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
     if was_stopped:
@@ -156,16 +160,21 @@ def _make_folder(study: StudyPaths, home: HomePaths) -> None:
 def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept_code_change: bool) -> None:
     """Store the plan and make sure that old and new results may be compared."""
     study = home.study(plan.study)
-    if note := actions.store_plan(study, plan, text):
+    finish_moves(home, study)
+    if note := actions.store_plan(home, study, plan, text):
         console.print(note)
-    actions.store_difference(study)
     study.finished.unlink(missing_ok=True)
     study.stop.unlink(missing_ok=True)
     trials = {arm.name: actions.read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
-    runs = [home.run_of(plan.study, spec.run_id, phase) for spec, phase in known_specs(plan, trials)]
-    warning = actions.check_code(home, runs, accept_change=accept_code_change)
+    runs = [
+        Wanted(home.run_of(plan.study, spec.run_id, phase), spec, evaluations_for(plan, phase))
+        for spec, phase in known_specs(plan, trials)
+    ]
+    warning = check_code(home, plan.study, runs, accept_change=accept_code_change)
     if warning:
         console.print(f"Warning: {warning}")
+    elif accept_code_change:
+        console.print("--accept-code-change changes nothing: no result was made by other code.")
 
 
 def _summary(home: HomePaths, name: str) -> str:

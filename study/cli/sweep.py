@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.cli.common import FINISHED, ROOT, SOME_FAILED, add_home, chosen_home, chosen_site, guarded
-from study.errors import JournalError, UserError, did_you_mean
-from study.journal.files import read_json_or_none
-from study.paths import HomePaths, from_user
+from study.errors import UserError, did_you_mean
+from study.orchestration.finished import recall
+from study.paths import from_user
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,6 +52,10 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
+    if args.images_per_second is not None and not args.dry_run:
+        parser.error("--images-per-second belongs to --dry-run: a start uses the speed that it sees")
+    if args.dry_run and args.freeze is not None:
+        parser.error("--dry-run and --freeze do different things; give one of them")
     return guarded(lambda: _run(args), lambda: chosen_home(args))
 
 
@@ -59,9 +63,11 @@ def _run(args: argparse.Namespace) -> int:
     path = _find_sweep(args.sweep)
     text = _read_sweep(path)
     home = chosen_home(args)
-    summary = None if args.dry_run or args.freeze is not None else _finished_before(home, text, args.overrides)
-    if summary is not None:
-        print(summary)
+    words = None if args.dry_run or args.freeze is not None else recall(home, text, args.overrides)
+    if words is not None:
+        print("\n\n".join(record["summary"] for record in words))
+        for line in without_effect(args):
+            print(line)
         return FINISHED
     from rich.console import Console
 
@@ -152,19 +158,16 @@ def _read_sweep(path: Path) -> str:
         raise UserError(f"cannot read the sweep file {path}: {error.strerror}") from None
 
 
-def _finished_before(home: HomePaths, text: str, overrides: Sequence[str]) -> str | None:
-    """The stored last words of the studies that this very text and these overrides have finished."""
-    records = []
-    for file in sorted(home.root.glob("*/finished.json")):
-        try:
-            record = read_json_or_none(file) or {}
-        except JournalError:
-            continue  # the long way finds out what is done, and writes the file anew
-        if (record.get("text"), record.get("given")) == (text, list(overrides)):
-            records.append(record)
-    if not records or len(records) < records[0]["num_blocks"]:
-        return None
-    return "\n\n".join(record["summary"] for record in sorted(records, key=lambda record: record["block"]))
+def without_effect(args: argparse.Namespace) -> Iterator[str]:
+    """Say which of the given options change nothing because every run is there."""
+    if args.fresh:
+        yield "--fresh changed nothing: every run is there. To train runs anew: python -m study redo STUDY RUN|ARM"
+    for given, flag in (
+        (args.accept_code_change, "--accept-code-change"), (args.take_over, "--take-over"), (args.slots, "--slots"),
+        (args.max_hours, "--max-hours"), (args.site, "--site"),
+    ):  # fmt: skip
+        if given:
+            yield f"{flag} changed nothing: the study is finished, and nothing has changed since."
 
 
 def _slurm_answers() -> bool:

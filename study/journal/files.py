@@ -19,9 +19,14 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         draft.replace(path)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, atomically."""
+    write_atomic(path, lambda file: file.write(data))
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text`, atomically."""
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

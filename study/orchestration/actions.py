@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from study.errors import HomeError
 from study.execution.base import Executor
 from study.journal.endings import Ending
-from study.journal.files import create_once, read_json, read_json_or_none, write_atomic, write_json, write_text
+from study.journal.files import create_once, read_json, read_json_or_none, write_json, write_text
 from study.journal.process import is_alive, is_on_this_host, this_process
 from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
 from study.orchestration.amendments import amended, is_amendment
+from study.orchestration.aside import REPLACED, set_aside
+from study.orchestration.provenance import code_for
 from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
-from study.plan.identity import code_identity
 from study.plan.model import SCHEMA_VERSION, Plan
 from study.plan.spec import EvaluationRequest, RunSpec
 from study.search.trial import Trial, TrialState
 
 
-def store_plan(study: StudyPaths, plan: Plan, text: str) -> str | None:
-    """Keep the sweep file verbatim and the resolved plan; returns what to say about seeds that were added.
+def store_plan(home: HomePaths, study: StudyPaths, plan: Plan, text: str) -> str | None:
+    """Keep the sweep file verbatim and the resolved plan.
+
+    A stored plan of which nothing has been trained is replaced by its correction, and moved aside.
+
+    Returns:
+        What to say about seeds that were added, or about a plan that was replaced.
 
     Raises:
-        HomeError: the folder holds another plan; shows the difference.
+        HomeError: the folder holds another plan, of which something has been trained; shows the difference.
     """
-    check_plan(study, plan)
     old = read_json_or_none(study.plan)
     note = None
+    if old is not None and (difference := _plan_difference(old, plan)) and not has_trained(study):
+        paths = [study.plan, study.plan_yaml, study.runs, study.search]
+        folder = set_aside(home, study, paths, kind=REPLACED, what=difference)
+        note = f"The plan of {plan.study}, of which nothing had been trained, is replaced; it is in {folder} now"
+        old = None
+    check_plan(study, plan)
     if old is not None:
         before = Plan.from_json(old)
         plan = replace(plan, amendments=before.amendments)
@@ -51,11 +58,28 @@ def check_plan(study: StudyPaths, plan: Plan) -> None:
     """Refuse a plan that differs from the stored one; the same study may only gain evaluations and confirming seeds.
 
     Raises:
-        HomeError: the folder holds another plan; shows the difference.
+        HomeError: the folder holds another plan, of which something has been trained; shows the difference.
     """
     stored = read_json_or_none(study.plan)
-    if stored is None:
+    if stored is None or not has_trained(study):
         return
+    if difference := _plan_difference(stored, plan):
+        raise HomeError(
+            f"{study.root} belongs to another plan of the same name:\n{difference}\n"
+            f"Give the changed study a name of its own, e.g. study={plan.study}-2, or choose another --home"
+        )
+
+
+def has_trained(study: StudyPaths) -> bool:
+    """Whether a run of the study has got so far that something would be lost with it: a result, or a checkpoint."""
+    return any(
+        run.trained.exists() or any(attempt.checkpoint.exists() for attempt in run.existing_attempts())
+        for run in study.existing_runs()
+    )
+
+
+def _plan_difference(stored: Mapping[str, Any], plan: Plan) -> str:
+    """The leaves in which a plan differs from the stored one of the same study, or ""."""
     before = Plan.from_json(stored)
     old, new = _through_json(before.as_json()), _through_json(plan.as_json())
     kept = {
@@ -67,41 +91,7 @@ def check_plan(study: StudyPaths, plan: Plan) -> None:
         kept["imported"] = {**new["imported"], "checkpoint": before.imported.checkpoint}  # the file may move
     if is_amendment(before, plan):
         kept["confirm"] = old["confirm"]
-    if old != kept:
-        raise HomeError(
-            f"{study.root} belongs to another plan of the same name:\n{_diff(old, new)}\n"
-            f"Give the changed study a name of its own, e.g. study={plan.study}-2, or choose another --home"
-        )
-
-
-def check_code(home: HomePaths, runs: Sequence[RunPaths], *, accept_change: bool) -> str | None:
-    """Refuse to mix results of different code.
-
-    Args:
-        home: keeps what each code identity consists of.
-        runs: the study's runs and bases.
-        accept_change: go on in spite of a difference.
-
-    Returns:
-        A warning when a difference was accepted.
-
-    Raises:
-        HomeError: some run was trained by other code; names the changed files and libraries.
-    """
-    code = code_identity()
-    folder = home.root / "code"
-    folder.mkdir(exist_ok=True)
-    create_once(folder / f"{code['hash'][:12]}.json", code)
-    trained = [read_json_or_none(run.trained) for run in runs]
-    others = sorted({t["code"] for t in trained if t is not None and t["code"] != code["hash"]})
-    if not others:
-        return None
-    changes = [change for other in others for change in _code_changes(folder, other, code)]
-    message = "runs of this study were trained by other code; changed since: " + ", ".join(sorted(set(changes)))
-    if accept_change:
-        return message
-    advice = "Go back to that code, choose another --home, or go on with --accept-code-change; the report marks it"
-    raise HomeError(f"{message}.\n{advice}")
+    return "" if old == kept else _diff(old, new)
 
 
 def revoke_orphans(runs: Sequence[RunPaths], executor: Executor) -> None:
@@ -153,6 +143,7 @@ def submit(
     run.attempts.mkdir(parents=True, exist_ok=True)
     _store_spec(run, spec)
     run.stop.unlink(missing_ok=True)
+    code = code_for(home, spec, evaluations)
     existing = run.existing_attempts()
     attempt = run.attempt(existing[-1].number + 1 if existing else 1)
     try:
@@ -168,7 +159,7 @@ def submit(
         "study": study,
         "executor": executor.name,
         "phase": spec.labels["phase"],
-        "commit": commit(),
+        **code,
         "request": {
             "home": str(home.root),
             "data_folder": str(data_folder),
@@ -207,31 +198,6 @@ def write_trial(study: StudyPaths, arm: str, trial: Trial, run_ids: Sequence[str
         write_json(path, record)
 
 
-def store_difference(study: StudyPaths) -> None:
-    """Keep what the working tree changes in files of a `-dirty` commit; files that git does not know are not in it."""
-    if not (commit() or "").endswith("-dirty"):
-        return
-    command = ["git", "-C", str(Path(__file__).parents[2]), "diff", "HEAD", "--binary", "--", "study"]
-    with suppress(OSError, subprocess.TimeoutExpired):
-        difference = subprocess.run(command, capture_output=True, timeout=30, check=False).stdout
-        path = study.difference(hashlib.sha256(difference).hexdigest()[:12])
-        path.parent.mkdir(exist_ok=True)
-        if difference and not path.exists():
-            write_atomic(path, lambda file: file.write(difference))
-
-
-@cache
-def commit() -> str | None:
-    """The git commit of the framework's checkout, with `-dirty` when files differ; None outside of git."""
-    root = Path(__file__).parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() or None
-
-
 def _store_spec(run: RunPaths, spec: RunSpec) -> None:
     new = _through_json(spec.as_json())
     if not create_once(run.spec, new):
@@ -244,17 +210,6 @@ def _request(request: EvaluationRequest, folders: Mapping[str, Path]) -> dict[st
     evaluation = request.evaluation
     own = {} if evaluation.dataset is None else {"data_folder": str(folders[evaluation.name])}
     return {"evaluation": evaluation.as_json(), "split": request.split, "key": request.key, **own}
-
-
-def _code_changes(folder: Path, other: str, code: Mapping[str, Any]) -> list[str]:
-    old = read_json_or_none(folder / f"{other[:12]}.json")
-    if old is None:
-        return [f"unknown code {other[:12]}"]
-    changes = []
-    for part in ("files", "libraries"):
-        names = sorted(old[part].keys() | code[part].keys())
-        changes += [name for name in names if old[part].get(name) != code[part].get(name)]
-    return changes
 
 
 def _through_json(data: Mapping[str, Any]) -> dict[str, Any]:

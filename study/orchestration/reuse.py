@@ -13,9 +13,11 @@ from pathlib import Path
 
 from study.errors import JournalError
 from study.journal.files import read_json, read_json_or_none, write_json
+from study.orchestration.aside import occasions
 from study.paths import HomePaths, RunPaths
-from study.plan.identity import code_identity
 from study.plan.spec import EvaluationRequest, RunSpec
+from study.provenance.audit import CodeAudit
+from study.provenance.identity import evaluation_code, training_code
 
 _DRAFT = ".reuse."
 
@@ -25,7 +27,8 @@ class TrainedRuns:
 
     def __init__(self, home: HomePaths, study: str) -> None:
         """Remove what a kill in the middle of taking over has left; whoever asks holds the study's lease."""
-        self._home, self._study = home, study
+        self._home, self._study, self._audit = home, study, CodeAudit(home)
+        self._redone = {run["run_id"] for aside in occasions(home.study(study)) for run in aside.runs}
         for draft in home.study(study).root.glob(f"{_DRAFT}*"):
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -34,7 +37,7 @@ class TrainedRuns:
 
         The run appears whole or not at all.
         """
-        if run.root.exists():
+        if run.root.exists() or spec.run_id in self._redone:  # what is to be made anew is not taken from elsewhere
             return False
         source = next(
             filter(None, (self._usable(path, spec) for path in self._by_hash.get(spec.identity[:12], ()))), None
@@ -44,7 +47,9 @@ class TrainedRuns:
         run.root.parent.mkdir(parents=True, exist_ok=True)
         draft = RunPaths(Path(tempfile.mkdtemp(dir=run.root.parent.parent, prefix=_DRAFT)))
         try:
-            _fill(draft, source, spec, [request.key for request in evaluations])
+            _fill(
+                draft, source, spec, [request.key for request in evaluations if self._is_current(source, spec, request)]
+            )
             draft.root.rename(run.root)
         except BaseException:
             shutil.rmtree(draft.root, ignore_errors=True)
@@ -61,15 +66,24 @@ class TrainedRuns:
                 found.setdefault(run.root.name[-12:], []).append(run)
         return found
 
-    @staticmethod
-    def _usable(run: RunPaths, spec: RunSpec) -> RunPaths | None:
+    def _usable(self, run: RunPaths, spec: RunSpec) -> RunPaths | None:
         """The run, unless another training or other code made it, or its files are damaged or gone."""
         with suppress(JournalError, FileNotFoundError, KeyError):
             trained = read_json(run.trained)
-            is_same = read_json(run.spec)["identity"] == spec.identity and trained["code"] == code_identity()["hash"]
+            is_same = read_json(run.spec)["identity"] == spec.identity and self._audit.is_same(
+                trained["code"], training_code(spec.training)
+            )
             if is_same and run.attempt(trained["attempt"]).weights.exists():
                 return run
         return None
+
+    def _is_current(self, run: RunPaths, spec: RunSpec, request: EvaluationRequest) -> bool:
+        """Whether the evaluation is there, and equal code has made it."""
+        record = read_json_or_none(run.evaluations / f"{request.key}.json")
+        if record is None:
+            return False
+        code = record.get("code", read_json(run.trained)["code"])
+        return self._audit.is_same(code, evaluation_code(request.evaluation, spec.training))
 
 
 def _fill(draft: RunPaths, source: RunPaths, spec: RunSpec, keys: Sequence[str]) -> None:

@@ -66,9 +66,10 @@ class StudyPaths:
         """Copies of the framework that jobs import, one per state of its files."""
         return self.root / "code"
 
-    def difference(self, short_hash: str) -> Path:
-        """What the checkout that orchestrated changed in files of its commit, as a patch."""
-        return self.root / "differences" / f"{short_hash}.patch"
+    @property
+    def aside(self) -> Path:
+        """What was moved aside, to be done anew: a folder and a record each, see `study.orchestration.aside`."""
+        return self.root / "aside"
 
     @property
     def workers(self) -> Path:
@@ -136,6 +137,24 @@ class HomePaths:
     def checkpoints(self) -> Path:
         """Published checkpoints: downloads and conversions."""
         return self.root / "checkpoints"
+
+    @property
+    def code(self) -> Path:
+        """All code that made results, see `study.provenance.store`."""
+        return self.root / "code"
+
+    @property
+    def code_texts(self) -> Path:
+        """Texts of files, by the hash of their bytes."""
+        return self.code / "files"
+
+    def code_text(self, sha256: str) -> Path:
+        """The text of one file."""
+        return self.code_texts / f"{sha256}.py"
+
+    def code_identity(self, code: str) -> Path:
+        """Which files and libraries a hash of code means."""
+        return self.code / f"{code[:12]}.json"
 
     @property
     def bases(self) -> Path:

@@ -1,4 +1,4 @@
-"""Identities: of a run's training, of an evaluation, and of the code that computes them."""
+"""Identities: of a run's training, and of an evaluation."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from study.plan.model import SCHEMA_VERSION, PlannedEvaluation
 from study.plan.spec import EvaluationRequest
 
-_CODE_FOLDERS = (
-    "tensors", "backbones", "criteria", "methods", "datasets", "augmentations", "training", "evaluations", "pretrained",
-)  # fmt: skip
 _RUN_ID = re.compile(r"(.+)-b\d+-c\d+-[0-9a-f]{12}")
-_LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scipy", "scikit-learn")
 
 
 def digest(data: Mapping[str, Any]) -> str:
@@ -42,24 +35,3 @@ def evaluation_request(evaluation: PlannedEvaluation, split: str) -> EvaluationR
     """An evaluation on a split, with the key that names its file."""
     short = digest({**evaluation.as_json(), "split": split})[:8]
     return EvaluationRequest(evaluation, split, f"{evaluation.name}-{split}-{short}")
-
-
-@cache
-def code_files() -> dict[str, str]:
-    """sha256 (hex) of every file that training and evaluation run, by path relative to `study/`."""
-    root = Path(__file__).parents[1]
-    files = sorted(f for folder in _CODE_FOLDERS for f in (root / folder).rglob("*.py"))
-    return {f.relative_to(root).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-
-
-@cache
-def code_identity() -> dict[str, Any]:
-    """Identity of the code: `files` (path → sha256), `libraries` (name → version) and `hash` over both."""
-    libraries = {}
-    for name in _LIBRARIES:
-        try:
-            libraries[name] = version(name)
-        except PackageNotFoundError:
-            libraries[name] = "not installed"
-    content = {"files": code_files(), "libraries": libraries}
-    return {**content, "hash": digest(content)}

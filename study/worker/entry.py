@@ -12,13 +12,13 @@ import resource
 import traceback
 from pathlib import Path
 
-from study.errors import DataError, DivergedError, PrunedError, StudyError
+from study.errors import CodeChangedError, DataError, DivergedError, PrunedError, StudyError
 from study.journal.events import EventWriter
 from study.journal.files import create_once, read_json, read_json_or_none
 from study.journal.process import cpu_model, this_process
 from study.paths import AttemptPaths
-from study.plan.identity import code_identity
 from study.plan.spec import RunSpec
+from study.provenance.identity import training_code
 from study.worker.preemption import StopWatch
 
 FAILED, STOPPED = 1, 75  # exit codes; 75 is EX_TEMPFAIL: try again
@@ -54,6 +54,7 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
     """Train and evaluate; return why it stopped before the end, or None."""
     from study.training.assemble import set_numerics
     from study.worker.evaluate import Evaluator, InterruptedEvaluation
+    from study.worker.own_code import require_same_code
     from study.worker.pruning import Pruner
     from study.worker.train import link_result, train
     from study.worker.workplace import Workplace, newest_checkpoint
@@ -61,12 +62,13 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
     spec, job = RunSpec.from_json(read_json(paths.run.spec)), read_json(paths.job)
     set_numerics(spec.training["numerics"])
     work = Workplace.open(paths, spec, job)
+    code = training_code(spec.training)
+    require_same_code(spec, job)
     trained = read_json_or_none(paths.run.trained)
-    checkpoint = None if trained else newest_checkpoint(paths)
+    checkpoint = None if trained else newest_checkpoint(paths, code.hash)
     start = (trained["step"], trained["attempt"]) if trained else (0, None)
     if checkpoint:
         start = (checkpoint.step, checkpoint.attempt)
-    code = code_identity()
     events.append(
         "started",
         durable=True,
@@ -78,9 +80,10 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
         slurm_job=os.environ.get("SLURM_JOB_ID"),
         cpu_model=cpu_model(),
         python=platform.python_version(),
-        code=code["hash"],
-        libraries=code["libraries"],
+        code=code.hash,
+        libraries=code.libraries,
         commit=job.get("commit"),
+        uncommitted=job.get("uncommitted", {}),
         dataset_fingerprint=work.dataset.fingerprint(work.folder),
     )
     if trained:
@@ -108,6 +111,8 @@ def _kind(error: Exception) -> str:
         return "pruned"
     if isinstance(error, DataError):
         return "data"
+    if isinstance(error, CodeChangedError):
+        return "code"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "memory"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):

@@ -16,6 +16,7 @@ from study.evaluations.base import EvaluationTask
 from study.journal.files import create_once, read_json
 from study.plan.components import build
 from study.plan.model import SCHEMA_VERSION, PlannedEvaluation
+from study.provenance.identity import evaluation_code
 from study.worker.tasks import ImageSource, Tasks
 from study.worker.workplace import Workplace
 
@@ -61,6 +62,7 @@ class Evaluator:
             "evaluation": dict(request["evaluation"]),
             "split": str(split),
             "weights_sha256": self._trained["weights_sha256"],
+            "code": evaluation_code(planned, work.spec.training).hash,
             "metrics": metrics,
             "labels_sha256": _labels_sha256(evaluation.label_draws(task), task),
             "unit": evaluation.unit,

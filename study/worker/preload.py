@@ -8,6 +8,7 @@ import sklearn.linear_model
 import torch._inductor  # what the first optimiser step and deterministic algorithms import, for two seconds
 
 from study import registry
+from study.provenance.identity import remember_all
 from study.training import assemble, checkpoint, loop, representations
 from study.worker import entry, evaluate, train
 
@@ -16,3 +17,4 @@ __all__ = ["assemble", "checkpoint", "entry", "evaluate", "loop", "representatio
 for _family in ("augmentations", "backbones", "criteria", "datasets", "evaluations", "methods"):
     for _name in registry.names(_family):
         registry.component(_family, _name)
+remember_all()

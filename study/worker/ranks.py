@@ -30,8 +30,10 @@ from study.errors import DataError
 from study.journal.files import read_json, read_json_or_none, write_json
 from study.paths import AttemptPaths
 from study.plan.spec import RunSpec
+from study.provenance.identity import training_code
 from study.training.assemble import set_numerics
 from study.training.loop import check_finite
+from study.worker.own_code import require_same_code
 from study.worker.preemption import StopWatch, stop_together
 from study.worker.workplace import Workplace, newest_checkpoint
 
@@ -144,7 +146,9 @@ def begin(attempt_dir: str) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     spec = RunSpec.from_json(read_json(paths.run.spec))
     set_numerics(spec.training["numerics"])
-    work = Workplace.open(paths, spec, read_json(paths.job))
+    job = read_json(paths.job)
+    require_same_code(spec, job)
+    work = Workplace.open(paths, spec, job)
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = TCPStore(host, port, size, is_master=False, timeout=_TIMEOUT)
     _join(work.device, store, rank, size, host)
@@ -160,7 +164,7 @@ def _follow(work: Workplace, wants_to_stop: Callable[[], bool]) -> None:
     """Do the same steps as rank 0, and keep nothing."""
     from study.worker.train import prepare
 
-    trainer = prepare(work, newest_checkpoint(work.attempt))
+    trainer = prepare(work, newest_checkpoint(work.attempt, training_code(work.spec.training).hash))
     for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=stop_together(wants_to_stop, work.device)):
         check_finite(records)
 

@@ -12,8 +12,8 @@ from study.journal.events import EventWriter
 from study.journal.files import link_once, write_atomic, write_json
 from study.methods.base import MethodNetwork
 from study.paths import RunPaths
-from study.plan.identity import code_identity
 from study.plan.model import SCHEMA_VERSION
+from study.provenance.identity import training_code
 from study.tensors.batch_norm import synchronise
 from study.training.assemble import build_network, build_trainer
 from study.training.checkpoint import load_checkpoint, save_checkpoint
@@ -115,7 +115,7 @@ def _beat(work: Workplace, trainer: Trainer) -> None:
 
 
 def _save(work: Workplace, trainer: Trainer, events: EventWriter) -> None:
-    save_checkpoint(work.attempt.checkpoint, trainer.state())
+    save_checkpoint(work.attempt.checkpoint, {**trainer.state(), "code": training_code(work.spec.training).hash})
     events.append("checkpoint", durable=True, step=trainer.step)
 
 
@@ -135,7 +135,7 @@ def _hand_over(
         "step": step,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "paired": dict(paired),
-        "code": code_identity()["hash"],
+        "code": training_code(work.spec.training).hash,
         "cpu_s": time.process_time() - cpu,
         "wall_s": time.monotonic() - wall,
     }

@@ -81,8 +81,14 @@ class Resumption:
     state: Mapping[str, Any]
 
 
-def newest_checkpoint(attempt: AttemptPaths) -> Resumption | None:
-    """The furthest valid checkpoint of the earlier attempts; damaged ones are passed over."""
+def newest_checkpoint(attempt: AttemptPaths, code: str) -> Resumption | None:
+    """The furthest valid checkpoint of the earlier attempts; damaged ones, and those of other code, are passed over.
+
+    Args:
+        attempt: the one that goes on.
+        code: hash of what the training of this process can execute. A training that one code begins and another one
+            ends would be a result of neither.
+    """
     best: Resumption | None = None
     for earlier in attempt.run.existing_attempts():
         if earlier.number >= attempt.number:
@@ -90,6 +96,8 @@ def newest_checkpoint(attempt: AttemptPaths) -> Resumption | None:
         try:
             state = load_checkpoint(earlier.checkpoint)
         except (FileNotFoundError, CheckpointError):
+            continue
+        if state.get("code") != code:
             continue
         if best is None or int(state["step"]) >= best.step:
             best = Resumption(earlier.number, int(state["step"]), state)

@@ -1,0 +1,74 @@
+"""`python -m study code STUDY [--run RUN] [--diff [COMMIT]] [--restore FOLDER]`: the code that made its results."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+from study.cli.common import FINISHED
+from study.errors import UserError, did_you_mean
+from study.paths import HomePaths, from_user
+from study.provenance.commit import committed_text, is_known
+from study.provenance.identity import CodeIdentity
+from study.provenance.results import CodeOfStudy, code_of_study
+from study.provenance.store import restore, text_of
+
+
+def add_code_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which run, compared with what, restored to where."""
+    parser.add_argument("--run", metavar="RUN", help="the code of this run or base alone")
+    parser.add_argument(
+        "--diff",
+        metavar="COMMIT",
+        nargs="?",
+        const="",
+        help="show how it differs from a commit (default: the run's own)",
+    )
+    parser.add_argument("--restore", metavar="FOLDER", help="write its files into FOLDER/study")
+
+
+def run_code(args: argparse.Namespace, home: HomePaths, name: str) -> int:
+    """Show, compare or restore what a study's results were made by.
+
+    Raises:
+        UserError: the run or the commit is not known, the text was not kept, or several versions would be mixed.
+    """
+    code = code_of_study(home, name)
+    if not code.versions:
+        raise UserError(f"{name} has no results yet, and so no code that made any")
+    if args.run is not None and args.run not in code.runs:
+        raise UserError(f"{name} has no trained run {args.run!r}.{did_you_mean(args.run, code.runs)}")
+    if args.diff is None and args.restore is None:
+        print(code.as_text(args.run))
+        return FINISHED
+    identity = code.merged(args.run)
+    if args.diff is not None:
+        _print_difference(home, code, identity, args.diff or code.commit(args.run))
+    if args.restore is not None:
+        folder = from_user(args.restore)
+        missing = restore(home, identity, folder)
+        print(f"Written: {len(identity.files) - len(missing)} files below {folder / 'study'}")
+        if missing:
+            print(f"not kept, because earlier code kept hashes alone: {', '.join(missing)}", file=sys.stderr)
+    return FINISHED
+
+
+def _print_difference(home: HomePaths, code: CodeOfStudy, identity: CodeIdentity, commit: str) -> None:
+    if not commit:
+        raise UserError(f"the runs of {code.study} name no commit; give one: --diff COMMIT")
+    if not is_known(commit):
+        raise UserError(f"git knows no commit {commit!r} in {Path(__file__).parents[2]}")
+    missing = []
+    for path, sha256 in identity.files.items():
+        text, before = text_of(home, sha256), committed_text(path, commit)
+        if text is None:
+            missing.append(path)
+            continue
+        old, new = (content.decode(errors="replace").splitlines(keepends=True) for content in (before or b"", text))
+        label = f"study/{path}" if not path.startswith("../") else path[3:]
+        name = f"{commit}:{label}" if before is not None else "/dev/null"
+        sys.stdout.writelines(difflib.unified_diff(old, new, name, label))
+    if missing:
+        print(f"not kept, because earlier code kept hashes alone: {', '.join(missing)}", file=sys.stderr)
