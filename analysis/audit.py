@@ -84,14 +84,21 @@ def environment_table(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
                 "arm": arm.name,
                 "code": _values(own["code"].str[:_HASH_DIGITS]),
                 "commit": _values(own["commit"].str[:_HASH_DIGITS]),
+                "not in the commit": _values(own["uncommitted"]) if "uncommitted" in own else "–",
                 "data": _values(own["dataset"].str[:_HASH_DIGITS]),
                 "Python": _values(own["python"]),
                 "libraries": _values(own["libraries"]),
                 "CPU": _values(own["cpu_model"]),
-                "differs": drifted[arm.name] or "–",
+                "differs": ": ".join(filter(None, [drifted[arm.name], _code_differences(own)])) or "–",
             }
         )
     return pd.DataFrame(rows)
+
+
+def _code_differences(own: pd.DataFrame) -> str:
+    """In which files and libraries completed runs of an arm differ from most others."""
+    done = own[own["status"] == RunStatus.COMPLETED]
+    return "; ".join(sorted(set(done["code_differs"]) - {""})) if "code_differs" in done else ""
 
 
 def _values(column: pd.Series) -> str:

@@ -15,7 +15,8 @@ PARAM_PREFIX = "param/"
 RUN_COLUMNS = (
     "run_id", "arm", "phase", "base_seed", "continuation_seed", "status", "num_attempts", "interruptions",
     "cpu_s", "criterion", "code", "commit", "dataset", "cpu_model", "start_t", "failure", "python", "libraries",
-    "end_t", "study", "reused", "base_weights", "data_stream", "label_draws",
+    "end_t", "study", "reused", "base_weights", "data_stream", "label_draws", "evaluation_code", "uncommitted",
+    "code_differs",
 )  # fmt: skip
 TRIAL_COLUMNS = ("arm", "number", "state", "objective", "run_ids")
 HISTORY_COLUMNS = ("run_id", "step", "metric", "value")

@@ -58,11 +58,10 @@ def caveats(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     sentences += _amendments(plan)
     sentences += filter(None, [pairing_sentence(runs, plan)])
     confirm = runs[(runs["phase"] == Phase.CONFIRM) & (runs["code"] != "")]
-    versions = confirm["code"].value_counts()
-    if len(versions) > 1:
-        arms = sorted(set(confirm.loc[confirm["code"] != versions.index[0], "arm"]))
-        which = f"arms with runs of another version than most: {', '.join(arms)}"
-        sentences.append(f"The confirm runs were made by {len(versions)} versions of the code; {which}.")
+    differing = runs[runs["code_differs"] != ""] if "code_differs" in runs else runs.iloc[:0]
+    for phase, own in differing.groupby("phase"):
+        arms = "; ".join(f"{arm}: {', '.join(g['code_differs'].unique())}" for arm, g in own.groupby("arm"))
+        sentences.append(f"Some {phase} runs were made by other code than most ({arms}).")
     for column, what in (("cpu_model", "CPU models"), ("libraries", "sets of library versions")):
         kinds = sorted(set(confirm[column]) - {""}) if column in confirm else []
         if len(kinds) > 1:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.columns import HISTORY_COLUMNS
+from analysis.provenance import Provenance, codes_of, read_provenance
 from analysis.records import Metrics, RunRecord, RunStatus, plain, required_evaluations, runs_of, trials_of
 from study.errors import HomeError, JournalError, UserError
 from study.journal.files import read_json, read_json_or_none
@@ -46,12 +47,14 @@ class StudyFrames:
         everything: one row per run, sorted by run id; those that do not count say why in the column `unused`.
         trials: one row per trial of the plan's arms.
         notes: what a reader must know about how they were read.
+        provenance: the code of the runs, and what was made anew.
     """
 
     plan: Plan
     everything: pd.DataFrame
     trials: pd.DataFrame
     notes: tuple[str, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -75,7 +78,10 @@ def load_study(source: Path | Published) -> StudyFrames:
         return read_published(source.study, source.uri)
     plan, paths = load_plan(source), StudyPaths(source)
     trials = trials_of([read_json(file) for arm in plan.arms for file in paths.trials(arm.name)])
-    return StudyFrames(plan, runs_of(list(_records(paths, plan)), plan, trials), trials)
+    records = list(_records(paths, plan))
+    hashes = {code for record in records for code in codes_of(record.outcome).values()}
+    provenance = read_provenance(source, sorted(hashes))
+    return StudyFrames(plan, runs_of(records, plan, trials, provenance), trials, provenance=provenance)
 
 
 def load_studies(sources: Iterable[Path | Published]) -> dict[str, StudyFrames]:

@@ -15,9 +15,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.frames import StudyFrames, history_of, load_study
+from analysis.provenance import Provenance
 from analysis.records import Metrics, RunRecord, runs_of, trials_of
 from study.errors import JournalError
-from study.journal.files import read_json, write_atomic
+from study.journal.files import read_json, write_atomic, write_json
 from study.paths import StudyPaths
 from study.plan.model import Plan
 from study.tracking import describe
@@ -40,10 +41,13 @@ def write_frame(study_root: Path, frames: StudyFrames | None = None) -> Path:
 
     paths, frames = StudyPaths(study_root), frames or load_study(study_root)
     trials = [read_json(file) for arm in frames.plan.arms for file in paths.trials(arm.name)]
-    about = {"format": FORMAT, "plan": frames.plan.as_json(), "trials": trials}
+    about = {
+        "format": FORMAT, "plan": frames.plan.as_json(), "trials": trials, "provenance": frames.provenance.as_json()
+    }  # fmt: skip
     table = pa.Table.from_pandas(frames.everything, preserve_index=False)
     table = table.replace_schema_metadata({**table.schema.metadata, _KEY: json.dumps(about).encode()})
     paths.runs_parquet.parent.mkdir(exist_ok=True)
+    write_json(paths.provenance_json, frames.provenance.as_json())
     write_atomic(paths.runs_parquet, lambda file: parquet.write_table(table, file, compression="zstd"))
     return paths.runs_parquet
 
@@ -65,7 +69,10 @@ def read_frame(data: bytes, where: str) -> StudyFrames:
     if about["format"] != FORMAT:
         message = f"{where} has format {about['format']}, but this code reads format {FORMAT}"
         raise JournalError(f"{message}; use the code that wrote it, or publish the study again")
-    return StudyFrames(Plan.from_json(about["plan"]), table.to_pandas(), trials_of(about["trials"]))
+    provenance = Provenance(**about.get("provenance", {}))
+    return StudyFrames(
+        Plan.from_json(about["plan"]), table.to_pandas(), trials_of(about["trials"]), provenance=provenance
+    )
 
 
 def read_published(study: str, uri: str) -> StudyFrames:
@@ -92,8 +99,10 @@ def read_published(study: str, uri: str) -> StudyFrames:
         raise TrackerError(f"study {study!r} has neither {name} nor plan.json attached; publish it again")
     plan = Plan.from_json(plan_data)
     trials = trials_of((_json(reader.attachment("frames/trials.json"), "trials", study) or {"trials": []})["trials"])
+    provenance = Provenance(**(_json(reader.attachment("frames/provenance.json"), "provenance", study) or {}))
     note = f"{trouble}: its runs were read one by one, as far as they are published."
-    return StudyFrames(plan, runs_of([_record(run, plan) for run in reader.runs()], plan, trials), trials, (note,))
+    runs = runs_of([_record(run, plan) for run in reader.runs()], plan, trials, provenance)
+    return StudyFrames(plan, runs, trials, (note,), provenance)
 
 
 def read_history(study: str, uri: str, run_ids: Iterable[str], metrics: Sequence[str] | None) -> pd.DataFrame:

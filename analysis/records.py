@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.columns import PARAM_PREFIX, RUN_COLUMNS, TRIAL_COLUMNS, tidy
+from analysis.provenance import Provenance, code_differences, codes_of
 from analysis.winners import holds, tunable_values, winning_parameters
 from study.errors import JournalError
 from study.plan.model import Phase, Plan
@@ -50,11 +51,21 @@ class RunRecord:
     problem: str = ""
 
 
-def runs_of(records: Sequence[RunRecord], plan: Plan, trials: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per record, sorted by run id, with the column `unused`: why it does not count, or ""."""
+def runs_of(
+    records: Sequence[RunRecord], plan: Plan, trials: pd.DataFrame, provenance: Provenance | None = None
+) -> pd.DataFrame:
+    """Return one row per record, sorted by run id, with the column `unused`: why it does not count, or "".
+
+    `code_differs` says in which files and libraries a run differs from most others, see `analysis.provenance`.
+    """
+    versions = provenance.code if provenance is not None else {}
+    differences = code_differences({r.run_id: codes_of(r.outcome) for r in records if not r.problem}, versions)
     winners = {arm.name: winning_parameters(arm, plan, trials) for arm in plan.arms}
     required = {str(phase): required_evaluations(plan, phase) for phase in (Phase.TUNE, Phase.CONFIRM)}
-    rows = [_row(record, plan, winners, required) for record in sorted(records, key=lambda r: r.run_id)]
+    rows = [
+        {**_row(record, plan, winners, required), "code_differs": differences.get(record.run_id, "")}
+        for record in sorted(records, key=lambda r: r.run_id)
+    ]
     return _mark_duplicates(tidy(rows, ("unused", *RUN_COLUMNS)))
 
 

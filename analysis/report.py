@@ -12,6 +12,7 @@ from analysis.figures.paired_differences import paired_differences
 from analysis.findings import caveats, findings
 from analysis.frames import StudyFrames, load_study
 from analysis.page import page
+from analysis.provenance import redone_sentences
 from analysis.published import write_frame
 from analysis.sections import (
     PAPER_COLUMNS,
@@ -78,7 +79,12 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
     contrasts = declared_contrasts(runs, plan, test=test)
     sections = all_sections(frames, test)
     found = findings(contrasts, plan, test=test)
-    warnings = [*caveats(runs, frames.trials, plan), *unused(frames.everything), *frames.notes]
+    warnings = [
+        *caveats(runs, frames.trials, plan),
+        *redone_sentences(frames.provenance),
+        *unused(frames.everything),
+        *frames.notes,
+    ]
     judged = [declared_contrasts(runs, plan, metric, test=test) for metric in comparison_columns(runs, plan)]
     numbers = {
         "comparison": comparison_frame(runs, plan),

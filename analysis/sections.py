@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.audit import environment_table, failures_table
 from analysis.contrasts import confirm_status, missing_runs
 from analysis.frames import RunStatus, StudyFrames
+from analysis.provenance import redone_table
 from analysis.sign_flip import floor
 from analysis.statistics import PairedTest
 from analysis.tables import (
@@ -104,6 +105,12 @@ def all_sections(frames: StudyFrames, test: PairedTest = PairedTest.PAIRED_T) ->
             failures_table(frames.everything, plan),
             "Runs that are not completed, were interrupted, cannot be read, or are not there yet.",
         ),
+        Section(
+            "redone",
+            "Made anew",
+            redone_table(frames.provenance, runs, plan),
+            f"What was moved aside to be trained or evaluated again; primary: {plan.primary}, mean over confirm runs.",
+        ),
         Section("environment", "Environment", environment_table(runs, plan), "Of the confirm runs."),
     ]
     return [s for s in sections if len(s.table) or s.stem in ("comparison", "contrasts")]
@@ -135,10 +142,11 @@ def origins(runs: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """Which code, data and machines the numbers come from, and when: (what, values)."""
     found = []
     for column, what in (
-        ("code", "code identity (sha256)"), ("commit", "git commit"), ("dataset", "training files (sha256)"),
+        ("code", "code of the trainings (sha256)"), ("commit", "git commit"),
+        ("uncommitted", "executed, but not in the commit"), ("dataset", "training files (sha256)"),
         ("cpu_model", "CPU"), ("python", "Python"), ("libraries", "libraries"),
     ):  # fmt: skip
-        values = sorted(set(runs[column]) - {""})
+        values = sorted(set(runs[column]) - {""}) if column in runs else []
         found += [(what, values)] if values else []
     starts = pd.to_datetime(runs["start_t"].dropna(), unit="s", utc=True)
     if len(starts):

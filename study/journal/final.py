@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,8 +65,10 @@ def outcome(state: RunState) -> dict[str, Any]:
 
     Keys: `is_trained`; `failure_kind` and `failure` of the newest attempt, if it failed; `num_attempts` that began;
     `interruptions`, the classes of endings that were not the run's own doing, in their order, with "; " between;
-    `cpu_s` of all attempts; `code` that trained it; and of the first attempt that started: git `commit`, sha256 of
-    the training files (`dataset`), `cpu_model`, `python`, `libraries`, and when (`start_t`, seconds since the epoch);
+    `cpu_s` of all attempts; `code`, the hash of the code that trained it, and `evaluation_code`, that of each
+    evaluation, as `knn=3f2a91c04b1d` with blanks between; of the first attempt that started: git `commit`, executed
+    files that differ from it (`uncommitted`), sha256 of the training files (`dataset`), `cpu_model`, `python`, `libraries`, and when
+    (`start_t`, seconds since the epoch);
     `end_t`, when the newest event happened; `reused`, the run of another study that this one was taken from. And what
     must equal that of other arms with the same seeds, each a hash or "": `base_weights`, `data_stream` (order of the
     images and augmentation), `label_draws`.
@@ -84,7 +87,9 @@ def outcome(state: RunState) -> dict[str, Any]:
         "interruptions": "; ".join(a.verdict.kind for a in state.attempts if a.verdict and a.verdict.is_trouble),
         "cpu_s": state.cpu_s,
         "code": (state.trained or {}).get("code", ""),
+        "evaluation_code": " ".join(sorted(_codes(state))),
         "commit": started.get("commit") or "",
+        "uncommitted": ", ".join(f"{path} ({how})" for path, how in sorted(started.get("uncommitted", {}).items())),
         "dataset": started.get("dataset_fingerprint", ""),
         "cpu_model": started.get("cpu_model", ""),
         "python": started.get("python", ""),
@@ -96,6 +101,12 @@ def outcome(state: RunState) -> dict[str, Any]:
         "data_stream": _short(stream),
         "label_draws": _short(draws),
     }
+
+
+def _codes(state: RunState) -> Iterator[str]:
+    for record in state.evaluations.values():
+        if "code" in record:  # not in those of earlier code, which had one hash for training and evaluations
+            yield f"{record['evaluation']['name']}={record['code'][:12]}"
 
 
 def _short(text: str) -> str:

@@ -14,7 +14,9 @@
     <home>/<study>/workers/pool-<hash>/  the line of orders that alike workers take from, see `PoolPaths`
     <home>/<study>/code/<hash>/          what jobs import
     <home>/<study>/report/               tables and figures
-    <home>/<study>/frames/               runs.parquet trials.json: for colleagues who have the tracker alone
+    <home>/<study>/frames/               runs.parquet and more, for colleagues who have the tracker alone
+    <home>/<study>/aside/0001.json 0001/ what was moved aside, to be made anew
+    <home>/code/<hash12>.json files/     which files a hash of code means, and their text
 """
 
 from __future__ import annotations

@@ -62,6 +62,11 @@ class StudyPaths:
         return self.root / "frames" / "trials.json"
 
     @property
+    def provenance_json(self) -> Path:
+        """The code of all runs by hash, and what was made anew, for the same."""
+        return self.root / "frames" / "provenance.json"
+
+    @property
     def code(self) -> Path:
         """Copies of the framework that jobs import, one per state of its files."""
         return self.root / "code"

@@ -92,7 +92,7 @@ def evaluation_code(evaluation: PlannedEvaluation, training: Mapping[str, Any]) 
 
 
 def remember_all() -> None:
-    """Read what any run can execute, and import it: what is edited later is then neither hashed nor executed here.
+    """Read and import all that any run can execute: what is edited later is then neither hashed nor executed here.
 
     A server from which processes are forked does so once. What cannot be read or imported is left to the runs that
     need it, whose message is about it.

@@ -153,7 +153,7 @@ def _publish_study(
     else:
         before = asdict(progress)
     _write_trials(paths, plan)
-    frames = (paths.runs_parquet, paths.trials_json)
+    frames = (paths.runs_parquet, paths.trials_json, paths.provenance_json)
     for file in (paths.plan_yaml, paths.plan, *frames, *sorted(paths.report.rglob("[!.]*"))):
         name = file.relative_to(paths.root)
         if file.is_file():

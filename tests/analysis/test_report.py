@@ -132,7 +132,7 @@ def test_one_checkpoint_is_said_to_be_one(tmp_path: Path) -> None:
 def test_runs_of_another_code_version_are_marked(home: StudyHome) -> None:
     spec = home.confirm_spec("mmcr", 2)
     home.build(skip=lambda s: s.run_id == spec.run_id).write_run(spec, code="0ther")
-    assert "2 versions of the code; arms with runs of another version than most: mmcr." in all_caveats(home)
+    assert "Some confirm runs were made by other code than most (mmcr: unknown code 0ther)." in all_caveats(home)
 
 
 def test_unequal_budgets_are_reported(home: StudyHome) -> None:

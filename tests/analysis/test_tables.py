@@ -207,10 +207,13 @@ def test_failures_name_the_run_and_the_reason(damaged: StudyHome) -> None:
 
 def test_environments_and_accuracies_say_what_drifted(runs: pd.DataFrame) -> None:
     own = (runs["arm"] == "mmcr") & (runs["base_seed"] == 1) & (runs["phase"] == "confirm")
-    runs = runs.assign(code=runs["code"].where(~own, "0ther"), cpu_model=runs["cpu_model"].where(~own, "another CPU"))
+    runs = runs.assign(
+        code=runs["code"].where(~own, "0ther"), cpu_model=runs["cpu_model"].where(~own, "another CPU"),
+        code_differs=runs["code_differs"].where(~own, "criteria/mmcr.py"),
+    )  # fmt: skip
     table = environment_table(runs, PLAN)
     assert row(table, "mmcr")[["code", "CPU", "differs"]].tolist() == [
-        "2 × c0de; 1 × 0ther", "2 × a CPU; 1 × another CPU", "other code",
+        "2 × c0de; 1 × 0ther", "2 × a CPU; 1 × another CPU", "other code: criteria/mmcr.py",
     ]  # fmt: skip
     assert row(table, "e2mc")[["code", "data", "commit", "differs"]].tolist() == ["c0de", "da7a", "c0ffee", "–"]
     assert row(comparison_table(runs, PLAN), "mmcr")["n"] == "3, other code"

@@ -131,7 +131,7 @@ def test_a_secondary_metric_has_an_interval_and_no_p() -> None:
 
 def test_contrasts_name_their_runs_and_what_is_doubtful() -> None:
     runs = judged_runs()
-    runs.loc[runs["run_id"] == "mmcr-3", ["code", "dataset"]] = ["0ther", "0ther"]
+    runs.loc[runs["run_id"] == "mmcr-3", ["code_differs", "dataset"]] = ["criteria/mmcr.py", "0ther"]
     frame = contrasts_frame(declared_contrasts(runs, PLAN)).set_index("left")
     assert frame.loc["e2mc", "run_ids"].split() == [f"{a}-{b}" for a in ("e2mc", "continued") for b in range(1, 8)]
     assert frame.loc["mmcr", "verdict"].endswith("(mmcr: other code, other data)")

@@ -95,6 +95,7 @@ def test_outcome_of_a_run_with_a_history(tmp_path: Path) -> None:
         "is_trained": True, "failure_kind": "", "failure": "", "num_attempts": 2, "interruptions": "node lost",
         "cpu_s": 3.75, "code": "", "commit": "abc123", "dataset": "", "cpu_model": "", "python": "", "libraries": "",
         "reused": "", "base_weights": "", "data_stream": "", "label_draws": "",
+            "evaluation_code": "", "uncommitted": "",
     }  # fmt: skip
     assert math.isnan(outcome(RunState())["start_t"])
 
