@@ -25,7 +25,7 @@ Version = Mapping[str, Mapping[str, str]]  # `files` and `libraries` of a hash o
 _DIGITS = 12
 _MOST_NAMED = 4
 _TRAINING = "training"
-_REDO = "redo"
+_REDO, _ACCEPTED = "redo", "code change accepted"  # as `study.orchestration.aside` calls them
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def redone_table(provenance: Provenance, runs: pd.DataFrame, plan: Plan) -> pd.D
         moved = pairs["now"].mean() - pairs["before"].mean()
         rows.append(
             {
-                "when (UTC)": f"{datetime.fromtimestamp(aside['t'], UTC):%Y-%m-%d %H:%M}",
+                "when (UTC)": _when(aside),
                 "what": aside["what"],
                 "runs": str(len(aside["runs"])),
                 "by": aside["by"],
@@ -119,21 +119,35 @@ def redone_table(provenance: Provenance, runs: pd.DataFrame, plan: Plan) -> pd.D
 
 def redone_sentences(provenance: Provenance) -> list[str]:
     """Say how many confirm runs were made anew after their results had been there."""
-    seen = [
-        run["run_id"]
+    seen = {
+        run["run_id"]: str(run["arm"])
         for aside in provenance.aside
         if aside["kind"] == _REDO
         for run in aside["runs"]
         if run["phase"] == Phase.CONFIRM and run["metrics"]
-    ]
+    }
     if not seen:
         return []
-    arms = sorted({name.rsplit("-b", 1)[0] for name in seen})
+    arms = ", ".join(dict.fromkeys(seen.values()))
     sentence = (
-        f"Made anew after {len(set(seen))} confirm runs of {', '.join(arms)} had results, which are kept in the folder"
-        " aside; when, why, and what changed is in the table of what was made anew."
+        f"Made anew after {len(seen)} confirm run{'s' if len(seen) > 1 else ''} of {arms} had results, which are kept"
+        " in the folder aside; when, why, and what changed is in the table of what was made anew."
     )
     return [sentence]
+
+
+def accepted_sentences(provenance: Provenance) -> list[str]:
+    """Say which results were kept although the code had changed."""
+    return [
+        f"Kept on {_when(aside)} UTC although the code had changed since (--accept-code-change): "
+        f"{'; '.join(line.strip(' -') for line in aside['what'].splitlines())}."
+        for aside in provenance.aside
+        if aside["kind"] == _ACCEPTED
+    ]
+
+
+def _when(aside: Mapping[str, Any]) -> str:
+    return f"{datetime.fromtimestamp(aside['t'], UTC):%Y-%m-%d %H:%M}"
 
 
 def _differing(counts: Counter[str], versions: Mapping[str, Version]) -> list[tuple[str, list[str]]]:

@@ -12,7 +12,7 @@ from analysis.figures.paired_differences import paired_differences
 from analysis.findings import caveats, findings
 from analysis.frames import StudyFrames, load_study
 from analysis.page import page
-from analysis.provenance import redone_sentences
+from analysis.provenance import accepted_sentences, redone_sentences
 from analysis.published import write_frame
 from analysis.sections import (
     PAPER_COLUMNS,
@@ -82,6 +82,7 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
     warnings = [
         *caveats(runs, frames.trials, plan),
         *redone_sentences(frames.provenance),
+        *accepted_sentences(frames.provenance),
         *unused(frames.everything),
         *frames.notes,
     ]

@@ -160,8 +160,8 @@ def _make_folder(study: StudyPaths, home: HomePaths) -> None:
 def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept_code_change: bool) -> None:
     """Store the plan and make sure that old and new results may be compared."""
     study = home.study(plan.study)
-    finish_moves(home, study)
-    if note := actions.store_plan(home, study, plan, text):
+    finish_moves(study)
+    if note := actions.store_plan(study, plan, text):
         console.print(note)
     study.finished.unlink(missing_ok=True)
     study.stop.unlink(missing_ok=True)

@@ -67,9 +67,9 @@ def outcome(state: RunState) -> dict[str, Any]:
     `interruptions`, the classes of endings that were not the run's own doing, in their order, with "; " between;
     `cpu_s` of all attempts; `code`, the hash of the code that trained it, and `evaluation_code`, that of each
     evaluation, as `knn=3f2a91c04b1d` with blanks between; of the first attempt that started: git `commit`, executed
-    files that differ from it (`uncommitted`), sha256 of the training files (`dataset`), `cpu_model`, `python`, `libraries`, and when
-    (`start_t`, seconds since the epoch);
-    `end_t`, when the newest event happened; `reused`, the run of another study that this one was taken from. And what
+    files that differ from it (`uncommitted`), sha256 of the training files (`dataset`), `cpu_model`, `python`,
+    `libraries`, and when (`start_t`, seconds since the epoch); `end_t`, when the newest event happened; `reused`, the
+    run of another study that this one was taken from. And what
     must equal that of other arms with the same seeds, each a hash or "": `base_weights`, `data_stream` (order of the
     images and augmentation), `label_draws`.
     """

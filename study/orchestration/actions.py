@@ -25,7 +25,7 @@ from study.plan.spec import EvaluationRequest, RunSpec
 from study.search.trial import Trial, TrialState
 
 
-def store_plan(home: HomePaths, study: StudyPaths, plan: Plan, text: str) -> str | None:
+def store_plan(study: StudyPaths, plan: Plan, text: str) -> str | None:
     """Keep the sweep file verbatim and the resolved plan.
 
     A stored plan of which nothing has been trained is replaced by its correction, and moved aside.
@@ -40,7 +40,7 @@ def store_plan(home: HomePaths, study: StudyPaths, plan: Plan, text: str) -> str
     note = None
     if old is not None and (difference := _plan_difference(old, plan)) and not has_trained(study):
         paths = [study.plan, study.plan_yaml, study.runs, study.search]
-        folder = set_aside(home, study, paths, kind=REPLACED, what=difference)
+        folder = set_aside(study, paths, kind=REPLACED, what=difference)
         note = f"The plan of {plan.study}, of which nothing had been trained, is replaced; it is in {folder} now"
         old = None
     check_plan(study, plan)

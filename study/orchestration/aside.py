@@ -1,5 +1,7 @@
 """Moving results aside so that they are made anew: nothing is deleted, and what was moved is on record.
 
+Accepting results of other code moves nothing, and is on record here, too.
+
 ::
 
     <study>/aside/0001.json     an `Aside`: what was moved, why, by whom, and what the runs had been worth
@@ -20,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from study.journal.files import create_once, read_json, write_json
-from study.paths import HomePaths, StudyPaths
+from study.paths import StudyPaths
 
-REDO, REPLACED = "redo", "plan replaced"
+REDO, REPLACED, ACCEPTED = "redo", "plan replaced", "code change accepted"
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class Aside:
 
     Attributes:
         kind: `REDO`: the runs are to be made anew; `REPLACED`: another plan took the name of one that had trained
-            nothing.
+            nothing; `ACCEPTED`: results of other code were kept.
         t: when, seconds since the epoch.
         by: `user@host`.
         why: in the user's words, or "".
-        what: what the user named.
+        what: what the user named, or which code had changed.
         runs: of every run that was moved, or lost an evaluation: `run_id`, `phase`, `arm`, `base_seed`,
             `continuation_seed`, `code` and `metrics` (`<split>/<evaluation>/<metric>` → value).
         moves: names relative to the home, of what is moved below the occasion's folder.
@@ -63,15 +65,14 @@ def occasions(study: StudyPaths) -> list[Aside]:
 
 
 def set_aside(
-    home: HomePaths, study: StudyPaths, paths: Iterable[Path], *, kind: str, what: str, why: str = "",
+    study: StudyPaths, paths: Iterable[Path], *, kind: str, what: str, why: str = "",
     runs: Sequence[Mapping[str, Any]] = (),
 ) -> Path:  # fmt: skip
-    """Move files and folders of a home aside.
+    """Move files and folders of a home aside, and keep a record of it; of `ACCEPTED` the record alone.
 
     Args:
-        home: they lie in it.
         study: keeps them.
-        paths: what to move; what is not there is left out.
+        paths: what to move, in the study's home; what is not there is left out.
         kind: see `Aside`.
         what: what the user named.
         why: the user's reason.
@@ -80,24 +81,24 @@ def set_aside(
     Returns:
         The folder that they are in now.
     """
-    moves = tuple(path.relative_to(home.root).as_posix() for path in paths if path.exists())
+    moves = tuple(path.relative_to(study.root.parent).as_posix() for path in paths if path.exists())
     aside = Aside(kind, time.time(), f"{_user()}@{socket.gethostname()}", why, what, tuple(runs), moves)
     study.aside.mkdir(exist_ok=True)
     number = len(_records(study)) + 1
     while not create_once(study.aside / f"{number:04d}.json", asdict(aside)):
         number += 1
-    finish_moves(home, study)
+    finish_moves(study)
     return study.aside / f"{number:04d}"
 
 
-def finish_moves(home: HomePaths, study: StudyPaths) -> None:
+def finish_moves(study: StudyPaths) -> None:
     """Finish what a kill has left half-moved."""
     for file in _records(study):
         aside = Aside.from_json(read_json(file))
         if aside.is_done:
             continue
         for name in aside.moves:
-            source, target = home.root / name, file.with_suffix("") / name
+            source, target = study.root.parent / name, file.with_suffix("") / name
             if source.exists() and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source.rename(target)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from study.errors import HomeError
+from study.orchestration.aside import ACCEPTED, occasions, set_aside
 from study.paths import HomePaths
+from study.plan.identity import digest
 from study.plan.spec import EvaluationRequest, RunSpec
 from study.provenance.audit import CodeAudit, Wanted, describe, targets
 from study.provenance.commit import commit, uncommitted
@@ -16,7 +18,7 @@ from study.provenance.store import keep
 
 
 def check_code(home: HomePaths, study: str, runs: Sequence[Wanted], *, accept_change: bool) -> str | None:
-    """Refuse to mix results of different code.
+    """Refuse to mix results of different code, unless just that has been accepted before.
 
     Args:
         home: keeps what each hash of code means.
@@ -25,7 +27,7 @@ def check_code(home: HomePaths, study: str, runs: Sequence[Wanted], *, accept_ch
         accept_change: go on in spite of a difference.
 
     Returns:
-        A warning when a difference was accepted.
+        A warning when a difference is accepted.
 
     Raises:
         HomeError: other code made some result; names the files and libraries that changed, the bases, arms and
@@ -34,14 +36,19 @@ def check_code(home: HomePaths, study: str, runs: Sequence[Wanted], *, accept_ch
     found = CodeAudit(home).other_code(runs)
     if not found:
         return None
-    message = f"Results of {study} were made by other code than there is now. Changed since:\n{describe(found)}"
-    if accept_change:
-        return f"{message}\nThey are kept, and the report marks them."
+    what = describe(found)
+    message = f"Results of {study} were made by other code than there is now. Changed since:\n{what}"
+    key = digest({"found": sorted(f"{result.code} {result.now}" for result in found)})
+    was_accepted = any(past.kind == ACCEPTED and past.why == key for past in occasions(home.study(study)))
+    if accept_change and not was_accepted:
+        set_aside(home.study(study), (), kind=ACCEPTED, what=what, why=key)
+    if accept_change or was_accepted:
+        return f"{message}\nThey are kept, and the report says so."
     name, place = shlex.quote(study), f"--home {shlex.quote(str(home.root))}"
     raise HomeError(
         f"{message}\nOne of these helps:\n"
         f"  - make them anew: python -m study redo {name} {targets(found)} {place}\n"
-        "  - keep them beside results of the present code, which the report marks: add --accept-code-change\n"
+        "  - keep them beside results of the present code, which the report tells: add --accept-code-change\n"
         f"  - go back to their code, which is kept: python -m study code {name} {place}"
     )
 

@@ -97,7 +97,7 @@ def _redo_runs(
     searches = tuple(arm.name for arm in plan.arms if arm.name in arms)
     paths = [*(run.paths.root for run in chosen), *_search_files(study, searches)]
     folder = set_aside(
-        home, study, paths, kind=REDO, what=" ".join(targets), why=why, runs=[_worth(run, plan) for run in chosen]
+        study, paths, kind=REDO, what=" ".join(targets), why=why, runs=[_worth(run, plan) for run in chosen]
     )
     study.finished.unlink(missing_ok=True)
     return Redone(tuple(run.run_id for run in chosen), searches, folder)
@@ -124,7 +124,7 @@ def _redo_evaluation(
     paths = [file for run in chosen for file in _evaluation_files(run, evaluation)]
     what = " ".join([*targets, f"--evaluation {evaluation}"])
     folder = set_aside(
-        home, study, [*paths, *_search_files(study, searches)], kind=REDO, what=what, why=why,
+        study, [*paths, *_search_files(study, searches)], kind=REDO, what=what, why=why,
         runs=[_worth(run, plan, evaluation) for run in chosen],
     )  # fmt: skip
     study.finished.unlink(missing_ok=True)

@@ -32,11 +32,15 @@ class OtherCode:
         run_id: the run, or the base.
         evaluation: name of the evaluation; None: the training.
         changes: files and libraries that differ from what there is now.
+        code: hash of the code that made it.
+        now: hash of the code that would make it now.
     """
 
     run_id: str
     evaluation: str | None
     changes: tuple[str, ...]
+    code: str
+    now: str
 
 
 class CodeAudit:
@@ -67,7 +71,7 @@ class CodeAudit:
                     pairs.append((request.evaluation.name, str(record.get("code", trained["code"])), now))
             for evaluation, code, now in pairs:
                 if changed := self._changes(code, now):
-                    found.append(OtherCode(run.spec.run_id, evaluation, changed))
+                    found.append(OtherCode(run.spec.run_id, evaluation, changed, code, now.hash))
         return found
 
     def _changes(self, code: str, now: CodeIdentity) -> tuple[str, ...]:

@@ -103,6 +103,7 @@ def judged_runs() -> pd.DataFrame:
     runs = pd.DataFrame(cells, columns=["arm", "base_seed", "continuation_seed", METRIC])
     return runs.assign(
         phase="confirm", status="completed", run_id=[f"{a}-{b}" for a, b, *_ in cells], code="c0de", dataset="da7a",
+        code_differs="",
         **{"test/knn/top1": runs[METRIC]},
     )  # fmt: skip
 

@@ -16,8 +16,8 @@ from study.journal.files import create_once, read_json, write_json
 from study.journal.process import this_process
 from study.journal.replay import AttemptStatus, replay_attempt
 from study.orchestration import actions
+from study.orchestration.aside import REPLACED, occasions
 from study.paths import AttemptPaths, HomePaths
-from study.plan.identity import code_identity
 from study.plan.model import Confirm, Plan, PlannedEvaluation
 from study.search.trial import Trial, TrialState
 from tests.fakes.study_home import make_plan
@@ -25,8 +25,13 @@ from tests.fakes.tiny_study import Nowhere, pretraining, submit
 
 
 class TestPlan:
-    def store(self, home: HomePaths, plan: Plan, text: str = "text") -> None:
+    def store(self, home: HomePaths, plan: Plan, text: str = "text", *, trained: bool = True) -> None:
         home.study("toy").root.mkdir(exist_ok=True)
+        if trained:
+            run = home.study("toy").run("continued-b1-c1-0123456789ab")
+            run.root.mkdir(parents=True, exist_ok=True)
+            for file in (run.spec, run.trained):
+                write_json(file, {"labels": {"phase": "confirm"}})
         actions.store_plan(home.study("toy"), plan, text)
 
     def test_it_reads_back_and_may_be_stored_again(self, home: HomePaths) -> None:
@@ -69,6 +74,34 @@ class TestPlan:
         assert "study=toy-2" in str(caught.value)
         assert home.study("toy").plan_yaml.read_text() == "old"
 
+    def test_one_of_which_nothing_has_been_trained_is_replaced_by_its_correction(self, home: HomePaths) -> None:
+        self.store(home, make_plan(), "wrong", trained=False)
+        study = home.study("toy")
+        submit(
+            home, replace(pretraining(1), run_id="continued-b1-c1-0123456789ab", labels={"phase": "tune"}), Nowhere()
+        )
+        actions.write_trial(study, "mmcr", Trial(0, {}, TrialState.RUNNING), [])
+        corrected = make_plan(equivalence_margin_pp=0.25)
+        note = actions.store_plan(study, corrected, "right")
+        assert note is not None and "of which nothing had been trained, is replaced" in note
+        assert Plan.from_json(read_json(study.plan)).equivalence_margin_pp == 0.25
+        assert study.plan_yaml.read_text() == "right"
+        assert (study.aside / "0001" / "toy" / "plan.yaml").read_text() == "wrong", "nothing is lost"
+        assert not study.trials("mmcr") and (study.aside / "0001/toy/search/mmcr/0000.json").exists()
+        (record,) = occasions(study)
+        assert record.kind == REPLACED and "-equivalence_margin_pp = 0.5" in record.what
+        assert actions.store_plan(study, corrected, "right") is None
+
+    @pytest.mark.parametrize("what", ["trained", "checkpoint"])
+    def test_one_of_which_something_has_been_trained_is_not_replaced(self, home: HomePaths, what: str) -> None:
+        self.store(home, make_plan(), "old", trained=False)
+        run = home.study("toy").run("continued-b1-c1-0123456789ab")
+        run.attempt(1).root.mkdir(parents=True)
+        write_json(run.spec, {})
+        (run.trained if what == "trained" else run.attempt(1).checkpoint).touch()
+        with pytest.raises(HomeError, match="belongs to another plan"):
+            actions.store_plan(home.study("toy"), make_plan(equivalence_margin_pp=0.25), "new")
+
     def test_confirming_seeds_may_be_added_and_it_is_recorded_once(self, home: HomePaths) -> None:
         self.store(home, make_plan(), "old")
         more = make_plan(
@@ -95,46 +128,6 @@ class TestPlan:
         del old["test"], old["amendments"]
         write_json(home.study("toy").plan, old)
         self.store(home, make_plan())
-
-
-class TestCode:
-    def trained_by(self, home: HomePaths, code: Mapping[str, Any]) -> AttemptPaths:
-        attempt = submit(home, pretraining(1), Nowhere())
-        write_json(attempt.run.trained, {"code": code["hash"]})
-        (home.root / "code").mkdir(exist_ok=True)
-        create_once(home.root / "code" / f"{code['hash'][:12]}.json", code)
-        return attempt
-
-    def other_code(self) -> dict[str, Any]:
-        code = code_identity()
-        files = {**code["files"], "training/loop.py": "other", "criteria/gone.py": "gone"}
-        return {"hash": "0" * 64, "files": files, "libraries": {**code["libraries"], "torch": "1.0"}}
-
-    def test_equal_code_is_fine(self, home: HomePaths) -> None:
-        run = self.trained_by(home, code_identity()).run
-        assert actions.check_code(home, [run], accept_change=False) is None
-
-    def test_runs_that_are_not_trained_have_no_code_yet(self, home: HomePaths) -> None:
-        attempt = submit(home, pretraining(1), Nowhere())
-        assert actions.check_code(home, [attempt.run], accept_change=False) is None
-
-    def test_other_code_is_refused_and_the_changes_are_named(self, home: HomePaths) -> None:
-        run = self.trained_by(home, self.other_code()).run
-        with pytest.raises(HomeError) as caught:
-            actions.check_code(home, [run], accept_change=False)
-        message = str(caught.value)
-        assert "changed since: criteria/gone.py, torch, training/loop.py." in message
-        assert "--accept-code-change" in message
-
-    def test_accepting_it_is_a_warning(self, home: HomePaths) -> None:
-        run = self.trained_by(home, self.other_code()).run
-        assert "training/loop.py" in str(actions.check_code(home, [run], accept_change=True))
-
-    def test_code_that_nobody_knows_is_named_by_its_hash(self, home: HomePaths) -> None:
-        run = self.trained_by(home, self.other_code()).run
-        (home.root / "code" / f"{'0' * 12}.json").unlink()
-        with pytest.raises(HomeError, match="unknown code 000000000000"):
-            actions.check_code(home, [run], accept_change=False)
 
 
 @pytest.fixture

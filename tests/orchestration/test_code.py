@@ -9,16 +9,18 @@ from pathlib import Path
 
 from study.orchestration.code import snapshot_code
 from study.paths import StudyPaths
-from study.plan.identity import code_identity
+from study.provenance.identity import training_code
+from tests.fakes.tiny_study import pretraining
 
 
 def test_a_copy_is_complete_and_works_by_itself(tmp_path: Path) -> None:
     study = StudyPaths(tmp_path / "study")
     study.root.mkdir()
     copy = snapshot_code(study)
+    training = pretraining(1).training
     code = (
-        "import study.worker.preload, study.worker.allocation as a; from study.plan.identity import code_identity;"
-        "print(a.__file__, code_identity()['hash'])"
+        "import study.worker.preload, study.worker.allocation as a; from study.provenance.identity import training_code;"
+        f"print(a.__file__, training_code({training!r}).hash)"
     )
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     result = subprocess.run(
@@ -26,7 +28,7 @@ def test_a_copy_is_complete_and_works_by_itself(tmp_path: Path) -> None:
     )
     file, identity = result.stdout.split()
     assert Path(file).is_relative_to(copy)
-    assert identity == code_identity()["hash"], "resuming on it mixes nothing"
+    assert identity == training_code(training).hash, "resuming on it mixes nothing"
 
 
 def test_the_same_code_is_copied_once(tmp_path: Path) -> None:
