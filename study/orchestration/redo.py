@@ -12,7 +12,7 @@ from study.errors import UserError, did_you_mean
 from study.execution.base import seems_alive
 from study.journal.files import read_json, read_json_or_none
 from study.journal.replay import AttemptStatus, replay_attempt
-from study.orchestration.actions import read_trials
+from study.orchestration.actions import read_trials, revoke
 from study.orchestration.aside import REDO, set_aside
 from study.orchestration.decide import known_specs
 from study.orchestration.lease import Lease
@@ -70,7 +70,7 @@ def redo(home: HomePaths, name: str, targets: Sequence[str], evaluation: str | N
         plan = Plan.from_json(read_json(study.plan))
         known = list(_known(home, study, plan))
         if evaluation is not None:
-            return _redo_evaluation(home, study, plan, known, targets, evaluation, why)
+            return _redo_evaluation(study, plan, known, targets, evaluation, why)
         return _redo_runs(home, study, plan, known, targets, why)
     finally:
         lease.release()
@@ -104,9 +104,8 @@ def _redo_runs(
 
 
 def _redo_evaluation(
-    home: HomePaths, study: StudyPaths, plan: Plan, known: Sequence[_Known], targets: Sequence[str], evaluation: str,
-    why: str,
-) -> Redone:  # fmt: skip
+    study: StudyPaths, plan: Plan, known: Sequence[_Known], targets: Sequence[str], evaluation: str, why: str
+) -> Redone:
     names = [planned.name for planned in plan.evaluations]
     if evaluation not in names:
         raise UserError(f"no evaluation {evaluation!r} in {plan.study}.{did_you_mean(evaluation, names)}")
@@ -171,11 +170,15 @@ def _names(plan: Plan, known: Sequence[_Known]) -> str:
 
 
 def _require_idle(chosen: Sequence[_Known]) -> None:
+    """What waits for a process never gets one; what has one stays where it is."""
     for run in chosen:
         attempts = run.paths.existing_attempts()
         last = replay_attempt(attempts[-1]) if attempts else None
-        if last is not None and not last.is_over and (seems_alive(last) or last.status is AttemptStatus.INTENDED):
-            raise UserError(f"{run.run_id} may still be running; stop it first: python -m study stop STUDY --now")
+        if last is None or last.is_over:
+            continue
+        is_idle = revoke(attempts[-1]) if last.status is AttemptStatus.INTENDED else not seems_alive(last)
+        if not is_idle:
+            raise UserError(f"{run.run_id} may still be running; stop it first with python -m study stop")
 
 
 def _require_own(home: HomePaths, study: StudyPaths, bases: Sequence[_Known]) -> None:

@@ -15,7 +15,7 @@ from study.plan.model import Plan
 from study.provenance.identity import CodeIdentity
 from study.provenance.store import kept
 
-_DIGITS = 12
+DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -59,29 +59,25 @@ class CodeOfStudy:
         found = [self.commits[run] for run in self.runs if run_id in (None, run) and run in self.commits]
         return found[0][0].removesuffix("-dirty") if found else ""
 
-    def merged(self, run_id: str | None = None) -> CodeIdentity:
-        """All files and libraries of the results of a run, or of all.
+    def sets(self, run_id: str | None = None) -> list[CodeIdentity]:
+        """The code of the results of a run, or of all: one set of files, or one per version where they contradict.
 
         Raises:
-            UserError: they have several versions of a file, or a version is not kept; says which runs to choose from.
+            UserError: a version is not kept; names it, and what it made.
         """
-        files: dict[str, tuple[str, str]] = {}
+        codes = dict.fromkeys(r.code for r in self.results if run_id in (None, r.run_id))
+        found = {code: identity for code in codes if (identity := self.versions[code]) is not None}
+        if missing := [code for code in codes if code not in found]:
+            made = "; ".join(f"{code[:DIGITS]} ({self._made_by(code, run_id)})" for code in missing)
+            raise UserError(f"the home keeps no text of code {made}; choose another result with --run RUN")
+        files: dict[str, str] = {}
         libraries: dict[str, str] = {}
-        for result in self.results:
-            if run_id not in (None, result.run_id):
-                continue
-            identity = self.versions[result.code]
-            if identity is None:
-                raise UserError(f"the home keeps no code {result.code[:_DIGITS]}, which made {result.run_id}")
-            for path, sha256 in identity.files.items():
-                other, run = files.setdefault(path, (sha256, result.run_id))
-                if other != sha256:
-                    raise UserError(
-                        f"{path} has several versions in {self.study}: {run} and {result.run_id} differ in it; choose a"
-                        f" run, e.g. --run {result.run_id}"
-                    )
+        for identity in found.values():
+            if any(files.get(path, sha256) != sha256 for path, sha256 in identity.files.items()):
+                return list(found.values())
+            files |= identity.files
             libraries |= identity.libraries
-        return CodeIdentity({path: sha256 for path, (sha256, _) in files.items()}, libraries, "")
+        return [CodeIdentity(files, libraries, "")]
 
     def as_text(self, run_id: str | None = None) -> str:
         """Say for a terminal which versions there are, what they made, and which files differ from the commit."""
@@ -89,7 +85,7 @@ class CodeOfStudy:
         for code in dict.fromkeys(r.code for r in self.results if run_id in (None, r.run_id)):
             identity = self.versions[code]
             size = "not kept" if identity is None else f"{len(identity.files)} files"
-            lines.append(f"  {code[:_DIGITS]}  {size:>9}  {self._made_by(code, run_id)}")
+            lines.append(f"  {code[:DIGITS]}  {size:>9}  {self._made_by(code, run_id)}")
         for commit, files in dict.fromkeys(
             (commit, tuple(sorted(files.items())))
             for run, (commit, files) in self.commits.items()
@@ -97,7 +93,7 @@ class CodeOfStudy:
         ):
             differing = ", ".join(f"{path} ({state})" for path, state in files)
             lines.append(f"Commit {commit.removesuffix('-dirty')}" + (f", but for {differing}" if differing else ""))
-        lines.append("Compare with a commit: --diff [COMMIT]. Write the files: --restore FOLDER. One run: --run RUN")
+        lines.append("Compare with a commit: --diff [COMMIT]. Write the files: --restore FOLDER. Of one run: --run RUN")
         return "\n".join(lines)
 
     def _made_by(self, code: str, run_id: str | None) -> str:

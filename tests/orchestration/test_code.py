@@ -19,7 +19,8 @@ def test_a_copy_is_complete_and_works_by_itself(tmp_path: Path) -> None:
     copy = snapshot_code(study)
     training = pretraining(1).training
     code = (
-        "import study.worker.preload, study.worker.allocation as a; from study.provenance.identity import training_code;"
+        "import study.worker.preload, study.worker.allocation as a\n"
+        "from study.provenance.identity import training_code\n"
         f"print(a.__file__, training_code({training!r}).hash)"
     )
     environment = {**os.environ, "PYTHONPATH": str(copy)}
