@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from study.cli.common import FINISHED, ROOT, SOME_FAILED, add_home, chosen_home, chosen_site, guarded
 from study.errors import UserError, did_you_mean
-from study.orchestration.finished import recall
+from study.orchestration.finished import code_seen, recall
 from study.paths import from_user
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     path = _find_sweep(args.sweep)
     text = _read_sweep(path)
-    home = chosen_home(args)
-    words = None if args.dry_run or args.freeze is not None else recall(home, text, args.overrides)
+    home, seen = chosen_home(args), code_seen()
+    words = None if args.dry_run or args.freeze is not None else recall(home, text, args.overrides, seen)
     if words is not None:
         print("\n\n".join(record["summary"] for record in words))
         for line in without_effect(args):
@@ -102,7 +102,7 @@ def _run(args: argparse.Namespace) -> int:
 
     worst = FINISHED
     for block, plan in enumerate(plans):
-        origin = {"text": text, "given": list(args.overrides), "block": block, "num_blocks": len(plans)}
+        origin = {"text": text, "given": list(args.overrides), "code": seen, "block": block, "num_blocks": len(plans)}
         code = orchestrate(plan, origin, home, site, console, args)
         if code not in (FINISHED, SOME_FAILED):
             return code

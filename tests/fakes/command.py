@@ -67,6 +67,7 @@ class Sweep:
     overrides: Sequence[str] = ()
     text: str = ONE_EVALUATION
     options: Sequence[str] = ()
+    checkout: Path = _ROOT
     _commands: list[Command] = field(default_factory=list)
 
     @property
@@ -86,7 +87,7 @@ class Sweep:
 
     def start(self, *options: str) -> Command:
         """Start `run_sweep.py` in the background."""
-        return self._start([_ROOT / "study" / "run_sweep.py", *self.arguments(), *options])
+        return self._start([self.checkout / "study" / "run_sweep.py", *self.arguments(), *options])
 
     def manage(self, command: str, *options: str) -> Command:
         """Run `python -m study` to its end."""
@@ -98,7 +99,7 @@ class Sweep:
     def environment(self) -> dict[str, str]:
         """What a command of this sweep is told."""
         return {
-            "PYTHONPATH": str(_ROOT),
+            "PYTHONPATH": str(self.checkout),
             "MLFLOW_TRACKING_URI": self.store,
             "STUDY_DATA": str(data_folder()),
             "STUDY_HOME": str(self.home_root),

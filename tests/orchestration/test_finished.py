@@ -11,7 +11,7 @@ import pytest
 
 from study.journal.files import read_json, write_json
 from study.orchestration import finished
-from study.orchestration.finished import recall, remember
+from study.orchestration.finished import code_seen, recall, remember
 from study.paths import HomePaths
 
 WORDS = {"text": "study: tiny", "given": ["a=1"], "block": 0, "num_blocks": 1, "summary": "e2mc is better"}
@@ -37,12 +37,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HomePaths:
     study.report.mkdir()
     for file in (study.plan, study.plan_yaml, study.trial("mine", 0), study.report / "report.html"):
         file.write_text("x")
-    remember(study, runs, dict(WORDS))
+    remember(study, runs, {**WORDS, "code": code_seen()})
     return home
 
 
 def said(home: HomePaths, text: str = "study: tiny", given: tuple[str, ...] = ("a=1",)) -> list[str] | None:
-    found = recall(home, text, given)
+    found = recall(home, text, given, code_seen())
     return None if found is None else [record["summary"] for record in found]
 
 
@@ -77,6 +77,15 @@ def test_whatever_moves_ends_it(home: HomePaths, tmp_path: Path, what: str) -> N
     assert said(home) is None
 
 
+def test_what_was_edited_while_the_study_ran_ends_it(home: HomePaths, tmp_path: Path) -> None:
+    begun = code_seen()
+    (tmp_path / "checkout/study/criteria/mine.py").write_text("edited while it ran\n")
+    study = home.study("tiny")
+    runs = [home.base("0123456789ab"), study.run("mine-b1-c1-0123456789ab")]
+    remember(study, runs, {**WORDS, "code": begun})
+    assert said(home) is None
+
+
 def test_an_edit_of_equal_length_at_once_is_seen(home: HomePaths, tmp_path: Path) -> None:
     file = tmp_path / "checkout/study/criteria/mine.py"
     before = file.stat()
@@ -103,7 +112,7 @@ def test_what_says_nothing_of_the_results_may_change(home: HomePaths, tmp_path: 
 def test_earlier_and_damaged_records_take_the_long_way(home: HomePaths) -> None:
     file = home.study("tiny").finished
     record = read_json(file)
-    write_json(file, {key: value for key, value in record.items() if key not in ("seen", "runs")})
+    write_json(file, {key: value for key, value in record.items() if key not in ("code", "seen", "runs")})
     assert said(home) is None
     file.write_text("{")
     assert said(home) is None
