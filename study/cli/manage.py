@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return guarded(lambda: run_site_command(args), lambda: None)
     if args.command == "report" and args.out and not args.uri:
         parser.error("--out belongs to --from: the report of a study in a home goes into its own folder")
+    if args.command == "report" and args.no_publish and args.uri:
+        parser.error("--no-publish has no use with --from, which attaches nothing; leave it out")
     run = {"status": _status, "publish": _publish, "report": _report, "stop": _stop, "redo": _redo, "code": _code}[
         args.command
     ]

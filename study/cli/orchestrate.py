@@ -86,6 +86,8 @@ def _orchestrate(
     study = home.study(plan.study)
     if lease.replaced:
         console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
+    elif args.take_over:
+        console.print("--take-over changed nothing: the study has no other orchestrator.")
     plan = with_known_hash(plan, home, console.print)
     _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
     for recipe in (plan.pretraining, plan.continuation, plan.during(Phase.TUNE).continuation):
@@ -100,6 +102,8 @@ def _orchestrate(
         evaluation_folders=data.evaluations,
     )
     executor = _executor(study, site, args.slots or site.slots)
+    if args.slots and executor.slots != args.slots:
+        console.print(f"--slots changed nothing: the executor {executor.name} has {executor.slots}.")
     for warning in warnings(plan):
         console.print(f"Warning: {warning}")
     console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")

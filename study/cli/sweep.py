@@ -52,11 +52,26 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
-    if args.images_per_second is not None and not args.dry_run:
-        parser.error("--images-per-second belongs to --dry-run: a start uses the speed that it sees")
-    if args.dry_run and args.freeze is not None:
-        parser.error("--dry-run and --freeze do different things; give one of them")
+    if wrong := _without_use(args):
+        parser.error(wrong)
     return guarded(lambda: _run(args), lambda: chosen_home(args))
+
+
+_OF_A_START = ("--max-hours", "--take-over")
+_OF_RUNS = (*_OF_A_START, "--fresh", "--slots", "--site", "--accept-code-change", "--images-per-second")
+
+
+def _without_use(args: argparse.Namespace) -> str | None:
+    """Say which option has no use beside another one; nothing that is given is passed over in silence."""
+    given = {f"--{name.replace('_', '-')}" for name, value in vars(args).items() if value not in (None, False)}
+    if args.dry_run and args.freeze is not None:
+        return "--dry-run and --freeze do different things; give one of them"
+    if args.images_per_second is not None and not args.dry_run:
+        return "--images-per-second belongs to --dry-run: a start uses the speed that it sees"
+    for is_chosen, mode, others in ((args.dry_run, "--dry-run", _OF_A_START), (args.freeze, "--freeze", _OF_RUNS)):
+        if is_chosen and (useless := [flag for flag in others if flag in given]):
+            return f"{' and '.join(useless)} would change nothing with {mode}, which starts no run; leave it out"
+    return None
 
 
 def _run(args: argparse.Namespace) -> int:

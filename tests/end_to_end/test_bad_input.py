@@ -115,6 +115,10 @@ def test_wrong_sweep_files(refused, tmp_path, text, parts):
         (("--site", "."), ("--site", "directory")),
         (("--site", "sweep.yaml", "--dry-run"), ("unknown key 'study'", "Known: checkpoint_every_s")),
         (("--hom", "x", "--what"), ("--what",)),
+        (("--images-per-second", "100"), ("--images-per-second belongs to --dry-run",)),
+        (("--dry-run", "--freeze", "x"), ("give one of them",)),
+        (("--dry-run", "--max-hours", "1"), ("--max-hours would change nothing with --dry-run",)),
+        (("--freeze", "x", "--fresh", "--slots", "2"), ("--fresh and --slots would change nothing with --freeze",)),
     ],
 )
 def test_wrong_arguments(refused, arguments, parts):
@@ -143,7 +147,18 @@ def test_sweep_files_that_are_not_there(refused, given, parts):
         assert part in message
 
 
-@pytest.mark.parametrize("command", ["status", "publish", "report", "stop"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("report", "x", "--out", "y"), "--out belongs to --from"),
+        (("report", "x", "--from", "sqlite:///y", "--no-publish"), "--no-publish has no use with --from"),
+    ],
+)
+def test_options_without_use(refused, arguments, message):
+    assert message in refused.message_of(main, *arguments)
+
+
+@pytest.mark.parametrize("command", ["status", "publish", "report", "stop", "redo", "code"])
 def test_an_unknown_study(refused, tmp_path, command):
     store_plan_of(HomePaths(tmp_path / "home"))
     message = refused.message_of(main, command, "exampel", "--home", str(tmp_path / "home"))
@@ -190,6 +205,10 @@ def test_damaged_data_are_found_before_anything_is_trained(refused, tmp_path, mo
 
 def test_a_study_folder_that_belongs_to_another_plan(refused, tmp_path):
     study = store_plan_of(HomePaths(tmp_path / "home"))
+    run = study.run("e2mc-b1-c1-0123456789ab")
+    run.root.mkdir(parents=True)
+    for file in (run.spec, run.trained):
+        write_json(file, {})
     before = study.plan.read_bytes(), study.plan_yaml.read_bytes()
     for arguments in ((), ("--dry-run",)):
         message = refused(TEXT, "continuation.epochs=3", "arms.e2mc.map=sigmoid", *arguments)
