@@ -1,4 +1,4 @@
-"""Durations and sizes in words, for everything that a person reads: never a zero that stands for "a little"."""
+"""Durations, sizes and counts in words, for everything that a person reads: no zero stands for "a little"."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def size(num_bytes: float) -> str:
         if num_bytes >= 0.9995 * amount:
             return f"{_short(num_bytes / amount)} {unit}"
     return f"{num_bytes:.0f} bytes"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 file`, `1,234 files`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _short(value: float) -> str:

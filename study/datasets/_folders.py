@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from study.amounts import count
 from study.datasets._listing import Listing, is_utf8
 from study.errors import DataError, did_you_mean, raise_any, shown
 
@@ -84,14 +85,15 @@ def _wrong_classes(
 
 
 def _of_classes(names: Sequence[str]) -> str:
-    return f"{len(names)} class{'es' if len(names) > 1 else ''}: {shown(list(names))}"
+    return f"{count(len(names), 'class', 'classes')}: {shown(list(names))}"
 
 
 def _wrong_names(folder: Path, names: Sequence[str]) -> Iterator[str]:
     """Names become part of hashes and of files that are UTF-8."""
     wrong = [os.fsencode(name) for name in names if not name.isascii() and not is_utf8(name)]
     if wrong:
-        yield f"{folder}: {len(wrong)} file names are not UTF-8, e.g. {wrong[0]!r}; rename them"
+        names_of = "name of a file is" if len(wrong) == 1 else "names of files are"
+        yield f"{folder}: {len(wrong)} {names_of} not UTF-8, e.g. {wrong[0]!r}; rename them"
 
 
 def _files_below(root: Path, name: str) -> Iterator[str]:

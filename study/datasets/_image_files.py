@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from study.amounts import count
 from study.datasets._held_out import in_turns, require_counts
 from study.datasets._listing import Listing, fingerprint, missing, skipped
 from study.datasets._modes import Reading
@@ -161,20 +162,23 @@ class ImageFiles(Dataset):
     def _look(self, files: Listing, cache: Path, patience_s: float | None, problems: list[str]) -> Iterator[str]:
         """Look at ordered training files; what is said of those that are not used is no problem."""
         found = survey(files, self.reading, cache, patience_s)
-        used = {*files.names[: self.num_validation_images + self.num_ssl_images]}
+        used = {*self._used(files).names, *found.absent}  # runs hash all files, also those that they do not use
         broken = {name: why for name, why in found.problems.items() if name in used}
-        if patience_s is None and self.crops_from == "squares" and not problems:
+        if patience_s is None and self.crops_from == "squares" and not problems and not found.absent:
             try:
                 self._read(self._used(files), fingerprint(files, cache), cache)
             except BrokenImagesError as error:
-                broken |= error.broken
+                broken = {**error.broken, **broken}
+            except DataError as error:  # there is no room, or the cache cannot be written
+                problems += error.problems
         if broken:
             problems.append(str(BrokenImagesError(files.root, broken, cache)))
         yield from in_words(files.root, found, self.reading)
         if unused := found.problems.keys() - used:
-            yield f"{files.root}: {len(unused)} files that are not used cannot be read, e.g. {shown(min(unused))}"
+            named = shown(min(unused))
+            yield f"{files.root}: {count(len(unused), 'file')} that no split uses cannot be read, e.g. {named}"
         if found.num_files < len(files):
-            yield f"{files.root}: {found.num_files:,} of {len(files):,} files looked at; a start looks at all"
+            yield f"{files.root}: {found.num_files:,} of {count(len(files), 'file')} looked at; a start looks at all"
 
     def _decode_some(self, ordered: Listing) -> None:
         """Of files that are decoded while training, what is damaged in the middle would show late."""

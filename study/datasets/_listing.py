@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.amounts import count
 from study.errors import DataError, JournalError, shown
 from study.fetching import sha256_of
 from study.journal.files import read_json_or_none, write_json
@@ -69,7 +70,7 @@ def missing(listing: Listing) -> Iterator[str]:
     root = str(listing.root)
     absent = [name for name in listing.names if not os.path.isfile(f"{root}/{name}")]  # noqa: PTH113 - many files
     if absent:
-        yield f"{listing.root}: {len(absent)} of {len(listing)} files are not there: {shown(absent)}"
+        yield f"{listing.root}: {len(absent):,} of {count(len(listing), 'file')} not there: {shown(absent)}"
 
 
 def skipped(listing: Listing) -> Iterator[str]:
@@ -77,10 +78,12 @@ def skipped(listing: Listing) -> Iterator[str]:
     inside, beside = ([name for name in listing.skipped if ("/" in name) is is_inside] for is_inside in (True, False))
     if inside:
         counts = Counter(Path(name).suffix.lower() or "without suffix" for name in inside)
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(_MOST_KINDS))
-        yield f"{listing.root}: {len(inside)} files are skipped ({kinds}), e.g. {shown(inside[:_EXAMPLES])}"
+        kinds = ", ".join(f"{number:,} {suffix}" for suffix, number in counts.most_common(_MOST_KINDS))
+        some = shown(sorted(inside)[:_EXAMPLES])
+        yield f"{listing.root}: skipped {count(len(inside), 'file')} of other formats ({kinds}), e.g. {some}"
     if beside:
-        yield f"{listing.root}: {len(beside)} files lie in no class and are skipped, e.g. {shown(beside[:_EXAMPLES])}"
+        some = shown(sorted(beside)[:_EXAMPLES])
+        yield f"{listing.root}: skipped {count(len(beside), 'file')} in no class, e.g. {some}"
 
 
 def fingerprint(listing: Listing, cache: Path) -> str:

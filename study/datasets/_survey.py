@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from study.amounts import count
 from study.datasets._listing import Listing, remembered, state_of
 from study.datasets._modes import Reading, Remark, refusal, remarks
 from study.errors import DataError, shown
@@ -51,11 +52,13 @@ class Survey:
     Attributes:
         num_files: files that were looked at.
         problems: name → why it cannot be read.
+        absent: those of them that are no files at all.
         remarks: what is unusual → how many files, and the names of the first.
     """
 
     num_files: int = 0
     problems: Mapping[str, str] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
     remarks: Mapping[str, tuple[int, list[str]]] = field(default_factory=dict)
 
 
@@ -77,13 +80,13 @@ def survey(listing: Listing, reading: Reading, cache: Path, patience_s: float | 
     memo = cache / "surveys" / f"{key}-{reading.version}-{pillow}.json"
     known = remembered(memo)
     if not unreadable and isinstance(known.get("remarks"), dict):
-        return Survey(len(listing), {}, {name: (count, some) for name, (count, some) in known["remarks"].items()})
+        return Survey(len(listing), remarks={name: (n, some) for name, (n, some) in known["remarks"].items()})
     found = _looked_at([name for name in listing.names if name not in unreadable], listing, reading, None)
     if not unreadable and not found.problems and len(listing) >= _FEWEST_REMEMBERED:
         with suppress(OSError):  # what cannot be remembered is looked at again
             memo.parent.mkdir(parents=True, exist_ok=True)
             write_json(memo, {"root": str(listing.root), "num_images": len(listing), "remarks": dict(found.remarks)})
-    return Survey(len(listing), {**unreadable, **found.problems}, found.remarks)
+    return Survey(len(listing), {**unreadable, **found.problems}, frozenset(unreadable), found.remarks)
 
 
 def reason(error: Exception) -> str:
@@ -107,8 +110,9 @@ def in_words(root: Path, found: Survey, reading: Reading) -> Iterator[str]:
         Remark.DEEP: "the upper 8 are used",
         Remark.FRAMES: "the first is used",
     }
-    for remark, (count, some) in found.remarks.items():
-        yield f"{root}: {count} of {found.num_files} images {remark}; {fate[Remark(remark)]}, e.g. {shown(some)}"
+    for remark, (number, some) in found.remarks.items():
+        images = f"{number:,} of {count(found.num_files, 'image')}"
+        yield f"{root}: {images} {remark}; {fate[Remark(remark)]}, e.g. {shown(some)}"
 
 
 def _report(root: Path, problems: Mapping[str, str], cache: Path) -> str:
@@ -118,10 +122,9 @@ def _report(root: Path, problems: Mapping[str, str], cache: Path) -> str:
     more = ""
     if len(lines) > _MOST_NAMED:
         more = f"\n  … and {len(lines) - _MOST_NAMED} more" + _written(cache / "unreadable.txt", lines)
-    images, them = ("image", "it") if len(lines) == 1 else ("images", "them")
-    return (
-        f"{len(lines)} {images} cannot be decoded; fetch {them} again, or take {them} out of the dataset:{named}{more}"
-    )
+    them = "it" if len(lines) == 1 else "them"
+    images = f"{count(len(lines), 'image')} cannot be decoded"
+    return f"{images}; fetch {them} again, or take {them} out of the dataset:{named}{more}"
 
 
 def _written(file: Path, lines: Iterable[str]) -> str:
@@ -150,9 +153,9 @@ def _looked_at(names: list[str], listing: Listing, reading: Reading, deadline: f
                 if wrong is not None:
                     problems[name] = wrong
                 for remark in unusual:
-                    count, examples = noted.get(remark, (0, []))
-                    noted[remark] = count + 1, [*examples, name][:_EXAMPLES]
-    return Survey(num_files, problems, noted)
+                    number, examples = noted.get(remark, (0, []))
+                    noted[remark] = number + 1, [*examples, name][:_EXAMPLES]
+    return Survey(num_files, problems, remarks=noted)
 
 
 def _look(path: Path, reading: Reading) -> tuple[str | None, list[Remark]]:

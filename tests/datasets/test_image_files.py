@@ -113,7 +113,7 @@ def test_the_fingerprint_is_not_that_of_the_test_files(folder: Path) -> None:
 def test_each_split_opens_its_own_files_alone(folder: Path) -> None:
     (folder / "val" / "bee" / "0.jpg").write_text("no image")
     assert len(_dataset().labelled(folder, Split.TRAIN).labels) == 9
-    with pytest.raises(DataError, match=r"1 images cannot be decoded; fetch them again(.|\n)*val/bee/0\.jpg"):
+    with pytest.raises(DataError, match=r"1 image cannot be decoded; fetch it again(.|\n)*val/bee/0\.jpg"):
         _dataset().labelled(folder, Split.TEST)
     (folder / "val" / "bee" / "0.jpg").unlink()
     tiny_datasets.write_image(folder / "val" / "bee" / "0.jpg", 1)
@@ -158,7 +158,7 @@ def test_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(DataError, match=r"15 decoded images need 0\.0 GB in .*set STUDY_CACHE to a folder with more"):
+    with pytest.raises(DataError, match=r"15 decoded images need 18 kB in .*set STUDY_CACHE to a folder with more"):
         _dataset().unlabelled(folder)
     assert _cache_files(folder) == []
 
@@ -180,10 +180,10 @@ def test_settings_that_do_not_fit_the_files(folder: Path, settings: dict[str, in
 
 def test_folders_that_are_something_else(folder: Path) -> None:
     (folder / "val" / "dog").mkdir()
-    with pytest.raises(DataError, match=r"val: \['dog'\] are no classes of train"):
+    with pytest.raises(DataError, match=r"val: folders that are no class of the training images: \['dog'\]"):
         _dataset().labelled(folder, Split.TEST)
     (folder / "train" / "dog").mkdir()
-    with pytest.raises(DataError, match=r"no JPEG or PNG files for 1 classes: \['dog'\]"):
+    with pytest.raises(DataError, match=r"train: no image files in the folders of 1 class: \['dog'\]; read are \.jpg"):
         _dataset(num_classes=4).unlabelled(folder)
     with pytest.raises(DataError, match="expected one folder per class, but there is none"):
         _dataset(train_folder="train/ant/deeper").unlabelled(folder)
