@@ -80,24 +80,32 @@ def _run(args: argparse.Namespace) -> int:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)
         return FINISHED
+    with _doing(console, "Checking images, checkpoint, site and disk"):
+        from study.orchestration.readiness import Start, check_start
+
+        ready = check_start(
+            Start(
+                plans, home, site, site_file, args.slots,
+                is_rehearsal=args.dry_run, reuse=not args.fresh, accepts_other_code=args.accept_code_change,
+            )
+        )  # fmt: skip
     if args.dry_run:
-        from study.cli.dry_run import describe
+        from study.cli.dry_run import describe_all
 
         with _doing(console, "Timing a few training steps"):
-            descriptions = [describe(plan, home, args.images_per_second) for plan in plans]
-        print("\n\n".join(descriptions))
+            description = describe_all(ready, home, args.images_per_second)
+        print(description, flush=True)
+        ready.require()
         return FINISHED
-    if site_file is not None and site.slurm is not None:
-        with _doing(console, f"Asking SLURM whether it takes the jobs of {site_file}"):
-            from study.execution.slurm.validation import require_valid
-
-            require_valid(site, site_file)
+    ready.require()
+    for warning in ready.warnings:
+        console.print(f"Warning: {warning}")
     from study.cli.orchestrate import orchestrate
 
     worst = FINISHED
-    for block, plan in enumerate(plans):
+    for block, study in enumerate(ready.studies):
         origin = {"text": text, "given": list(args.overrides), "block": block, "num_blocks": len(plans)}
-        code = orchestrate(plan, origin, home, site, console, args)
+        code = orchestrate(study, origin, home, site, console, args)
         if code not in (FINISHED, SOME_FAILED):
             return code
         worst = max(worst, code)

@@ -127,7 +127,7 @@ class ImageFiles(Dataset):
         return self._check(folder, None)
 
     def glance(self, folder: Path, patience_s: float) -> Sequence[str]:
-        """List the files of all parts, and look at as many as some seconds allow; nothing is decoded or written."""
+        """List the files of all parts, and look at as many as some seconds allow; no decoded image is kept."""
         return self._check(folder, patience_s)
 
     def room_needed(self, folder: Path) -> tuple[Path, int]:
@@ -160,10 +160,12 @@ class ImageFiles(Dataset):
         return notes
 
     def _look(self, files: Listing, cache: Path, patience_s: float | None, problems: list[str]) -> Iterator[str]:
-        """Look at ordered training files; what is said of those that are not used is no problem."""
+        """Look at ordered training files: all of them, for where one is taken out, others come to be used."""
         found = survey(files, self.reading, cache, patience_s)
-        used = {*self._used(files).names, *found.absent}  # runs hash all files, also those that they do not use
-        broken = {name: why for name, why in found.problems.items() if name in used}
+        broken, used = (
+            dict(found.problems),
+            {*self._used(files).names, *found.absent},
+        )  # what is absent cannot be hashed
         if patience_s is None and self.crops_from == "squares" and not problems and not found.absent:
             try:
                 self._read(self._used(files), fingerprint(files, cache), cache)
@@ -171,12 +173,12 @@ class ImageFiles(Dataset):
                 broken = {**error.broken, **broken}
             except DataError as error:  # there is no room, or the cache cannot be written
                 problems += error.problems
-        if broken:
+        if broken.keys() & used:
             problems.append(str(BrokenImagesError(files.root, broken, cache)))
+        elif broken:
+            unused = count(len(broken), "file")
+            yield f"{files.root}: {unused} that no split uses cannot be decoded, e.g. {shown(min(broken))}"
         yield from in_words(files.root, found, self.reading)
-        if unused := found.problems.keys() - used:
-            named = shown(min(unused))
-            yield f"{files.root}: {count(len(unused), 'file')} that no split uses cannot be read, e.g. {named}"
         if found.num_files < len(files):
             yield f"{files.root}: {found.num_files:,} of {count(len(files), 'file')} looked at; a start looks at all"
 

@@ -23,7 +23,8 @@ One of these helps:
 class ImageFolder(ImageFiles):
     """Settings of a dataset in the layout of torchvision's `ImageFolder`; see `ImageFiles` for the others.
 
-    Classes are numbered by the sorted names of the training folders. Validation images are held out of them.
+    Classes are numbered by the sorted names of the training folders; the test part must have just these. Validation
+    images are held out of the training part. Images are read as a browser shows them, see `Reading`.
 
     Attributes:
         num_classes: number of classes, as a check.

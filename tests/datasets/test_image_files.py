@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -17,8 +18,10 @@ from torchvision.datasets import ImageFolder as TorchvisionFolder
 
 from study.datasets import _pixels
 from study.datasets._held_out import in_turns
+from study.datasets._image_files import ImageFiles
 from study.datasets.base import Split
 from study.datasets.image_folder import ImageFolder
+from study.datasets.imagenet import ImageNet
 from study.datasets.inaturalist2018 import INaturalist2018
 from study.errors import DataError
 from tests.fakes import tiny_datasets
@@ -100,6 +103,27 @@ def test_other_settings_do_not_share_pixels(folder: Path) -> None:
     for change in ({"image_size": 12}, {"crop_share": 1.0}, {"split_seed": 1}, {"num_ssl_images": 8}):
         replace(_dataset(), **change).unlabelled(folder)
     assert len(_cache_files(folder)) == 5
+
+
+@pytest.mark.parametrize("is_imagenet", [False, True])
+def test_pixels_that_an_older_rule_has_kept_are_taken_only_where_the_rule_is_the_same(
+    folder: Path, is_imagenet: bool
+) -> None:
+    """Once everything was read as torchvision's loader does; ImageNet still is."""
+    dataset: ImageFiles = _dataset()
+    if is_imagenet:
+        folder = tiny_datasets.write_imagenet(folder.parent / "imagenet")
+        numbers = {"num_ssl_images": 32, "num_validation_images": 8, "num_classes": 4}
+        dataset = ImageNet(**numbers, image_size=20, crops_from="squares")  # type: ignore[arg-type]
+    names = [*dataset.files(folder, Split.VALIDATION).names, *dataset.files(folder, Split.TRAIN).names]
+    key = f"1\0{dataset.fingerprint(folder)}\0{20}\0{0.875!r}\n" + "\n".join(names)
+    old = folder / ".study-cache" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.uint8"
+    old.write_bytes(bytes(len(names) * 3 * 20 * 20))
+    old.with_suffix(".json").write_text(json.dumps({"shape": [len(names), 3, 20, 20], "crop_share": 0.875}))
+    cache, needed = dataset.room_needed(folder)
+    assert (cache, needed) == (old.parent, 0 if is_imagenet else old.stat().st_size)
+    assert bool(dataset.unlabelled(folder)[:].any()) != is_imagenet
+    assert dataset.room_needed(folder) == (old.parent, 0)
 
 
 def test_the_fingerprint_is_not_that_of_the_test_files(folder: Path) -> None:

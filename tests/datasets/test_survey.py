@@ -126,13 +126,19 @@ def test_files_that_are_something_else(
 
 
 def test_broken_files_that_are_not_used_are_a_warning(folder: Path) -> None:
-    """A study that does not need them is not held up by them."""
+    """A study that does not need them is not held up by them; once one that is used is broken, all are named."""
     unused = {*_DATASET.training_files(folder).names} - {
         name for split in (Split.TRAIN, Split.VALIDATION) for name in _DATASET.files(folder, split).names
     }
     (folder / "train" / min(unused)).write_text("no image")
     notes = _DATASET.check(folder)
-    assert [note for note in notes if "1 file that no split uses cannot be read, e.g. " in note and min(unused) in note]
+    assert [
+        note for note in notes if "1 file that no split uses cannot be decoded, e.g. " in note and min(unused) in note
+    ]
+    used = _DATASET.files(folder, Split.TRAIN).paths()[0]
+    used.write_text("no image")
+    message = message_of(_DATASET, folder)
+    assert "2 images cannot be decoded" in message and str(used) in message and min(unused) in message
 
 
 @_BOTH
