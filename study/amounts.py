@@ -7,7 +7,7 @@ _SIZES = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 def duration(seconds: float) -> str:
     """Seconds in words: `0.02 s`, `4.5 s`, `45 s`, `12 min`, `3 h 05 min`, `1,234 h`."""
-    if seconds < 89.5:
+    if seconds < 90:
         return f"{_short(seconds)} s"
     minutes = round(seconds / 60)
     if minutes < 90:

@@ -222,14 +222,14 @@ def _no_room(
     for folder in needs:
         on_device.setdefault(_nearest(folder).stat().st_dev, []).append(folder)
     for folders in on_device.values():
-        free, wanted = shutil.disk_usage(_nearest(folders[0])).free, sum(needs[folder] for folder in folders)
-        if wanted <= free:
+        usage, wanted = shutil.disk_usage(_nearest(folders[0])), sum(needs[folder] for folder in folders)
+        if wanted <= usage.free or not usage.total:  # some network file systems do not say
             continue
         parts = " and ".join(f"{size(needs[f])} in {f}" for f in folders if needs[f])
         ways = ["make room and start the same command again"]
         ways += ["choose another home with --home DIR"] if home in folders else []
         ways += ["set STUDY_CACHE to a folder with more room"] if len(folders) > 1 or home not in folders else []
-        yield f"no space left for {folders[0]}: at least {parts} needed, {size(free)} free; {', or '.join(ways)}"
+        yield f"no space left for {folders[0]}: at least {parts} needed, {size(usage.free)} free; {', or '.join(ways)}"
 
 
 def _of_tests(plans: Sequence[Plan]) -> Iterator[str]:

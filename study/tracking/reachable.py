@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ def trouble(uri: str) -> str | None:
             return _of_server(uri)
         if scheme in _PORTS:
             return _of_port(uri, _PORTS[scheme])
-    except ValueError as error:  # no address at all
+    except (ValueError, HTTPException) as error:  # no address at all
         return str(error)
     if scheme == "sqlite":
         file = Path(urlsplit(uri).path.removeprefix("/"))
