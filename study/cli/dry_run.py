@@ -42,8 +42,9 @@ def _describe_runs(outlook: Mapping[Phase, PhaseOutlook], expected: Forecast) ->
         training, evaluating = expected.training[phase], expected.evaluating[phase]
         is_base = phase is Phase.PREPARE
         each = f", about {duration(training + evaluating)} each" if training else ""
+        there = f"{'trained' if training else 'made'} in this home already"
         parts = {
-            "trained in this home already" if is_base else "done": one.num_done,
+            there if is_base else "done": one.num_done,
             "shared with a study above" if is_base else "taken over from other studies": one.num_found,
             f"to train{each}" if training else "to make without training": one.num_to_train,
             f"only to evaluate, about {duration(evaluating)} each": one.num_to_evaluate,

@@ -76,7 +76,7 @@ def survey(listing: Listing, reading: Reading, cache: Path, patience_s: float | 
     if patience_s is not None:
         order = np.random.default_rng(0).permutation(len(listing))
         return _looked_at([listing.names[i] for i in order], listing, reading, time.monotonic() + patience_s)
-    key, unreadable = state_of(listing, listing.names)
+    key, unreadable = state_of(listing, sorted(listing.names))
     memo = cache / "surveys" / f"{key}-{reading.version}-{pillow}.json"
     known = remembered(memo)
     if not unreadable and isinstance(known.get("remarks"), dict):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from study.amounts import size
 from study.errors import HomeError, PlanError, UserError, listed, noting
+from study.journal.files import read_json_or_none
 from study.orchestration.actions import check_code, check_plan, read_trials
 from study.orchestration.cost import bytes_needed, decoded_bytes
 from study.orchestration.data import DataFolders, DataSearch, FoundData
@@ -23,6 +24,7 @@ from study.orchestration.imports import with_known_hash
 from study.orchestration.outlook import Outlook, PhaseOutlook, Slots, slots_of
 from study.orchestration.preflight import warnings
 from study.paths import HomePaths
+from study.plan.identity import code_identity
 from study.plan.model import Phase, Plan
 from study.plan.site import Site
 from study.tracking.reachable import trouble, without_password
@@ -204,6 +206,9 @@ def _other_code(start: Start, plans: Sequence[Plan]) -> Iterator[str]:
         study = start.home.study(plan.study)
         trials = {arm.name: read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
         runs = [start.home.run_of(plan.study, spec.run_id, phase) for spec, phase in known_specs(plan, trials)]
+        made_by = {trained["code"] for run in runs if (trained := read_json_or_none(run.trained)) is not None}
+        if made_by <= {code_identity()["hash"]}:
+            continue
         try:
             check_code(start.home, runs, accept_change=False)
         except HomeError as error:
