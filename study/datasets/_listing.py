@@ -24,6 +24,7 @@ from study.journal.process import num_cpus
 
 _CHUNK = 64  # files per task
 _MOST_KINDS, _EXAMPLES = 6, 3
+NO_FILE = "no regular file"
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ def state_of(listing: Listing, names: Sequence[str]) -> tuple[str, dict[str, str
         except OSError as error:
             unreadable[name] = error.strerror or str(error)
             continue
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            unreadable[name] = "no regular file"
+        if not stat.S_ISREG(status.st_mode):
+            unreadable[name] = NO_FILE
         key.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return key.hexdigest(), unreadable
 

@@ -6,7 +6,7 @@ on the way. A file whose end says nothing is decoded. What is damaged in the mid
 
 from __future__ import annotations
 
-import os
+import stat
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from study.amounts import count
-from study.datasets._listing import Listing, remembered, state_of
+from study.datasets._listing import NO_FILE, Listing, remembered, state_of
 from study.datasets._modes import Reading, Remark, refusal, remarks
 from study.errors import DataError, shown
 from study.journal.files import write_json
@@ -163,16 +163,18 @@ def _look(path: Path, reading: Reading) -> tuple[str | None, list[Remark]]:
     from PIL import Image
 
     try:
-        with path.open("rb") as file:
-            if not (num_bytes := os.fstat(file.fileno()).st_size):
-                return "the file is empty", []
-            with Image.open(file) as opened:
-                if wrong := refusal(opened, reading):
-                    return wrong, []
-                unusual = list(remarks(opened))
-                if not _has_its_end(file, num_bytes, opened):
-                    opened.load()
-                return None, unusual
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            return NO_FILE, []
+        if not status.st_size:
+            return "the file is empty", []
+        with path.open("rb") as file, Image.open(file) as opened:
+            if wrong := refusal(opened, reading):
+                return wrong, []
+            unusual = list(remarks(opened))
+            if not _has_its_end(file, status.st_size, opened):
+                opened.load()
+            return None, unusual
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - libraries of formats raise anything; all files are looked at first

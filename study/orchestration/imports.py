@@ -50,6 +50,14 @@ def with_known_hash(plan: Plan, home: HomePaths, *, may_download: bool = True) -
     return replace(plan, imported=replace(imported, sha256=found)), notes
 
 
+def is_far(plan: Plan, home: HomePaths) -> bool:
+    """Whether the checkpoint that a plan imports has to be downloaded, and has not been imported before."""
+    imported = plan.imported
+    if imported is None or Source.parse(imported.checkpoint, imported.sha256).is_here(home.checkpoints / "downloads"):
+        return False
+    return imported.sha256 is None or not _is_imported(plan, home, imported.sha256)
+
+
 def _before(plan: Plan, home: HomePaths, imported: Imported, *, is_here: bool) -> str | None:
     """The hash that the sweep file gives, or the one that was found when the study was started first."""
     if imported.sha256 is not None:

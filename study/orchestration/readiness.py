@@ -20,7 +20,7 @@ from study.orchestration.actions import check_code, check_plan, read_trials
 from study.orchestration.cost import bytes_needed, decoded_bytes
 from study.orchestration.data import DataFolders, DataSearch, FoundData
 from study.orchestration.decide import known_specs
-from study.orchestration.imports import with_known_hash
+from study.orchestration.imports import is_far, with_known_hash
 from study.orchestration.outlook import Outlook, PhaseOutlook, Slots, slots_of
 from study.orchestration.preflight import warnings
 from study.paths import HomePaths
@@ -100,8 +100,8 @@ class Readiness:
 def check_start(start: Start) -> Readiness:
     """Check home, site, batch sizes, checkpoint, names, code, disk, images and the MLflow store.
 
-    Images and checkpoints that are not here are downloaded, unless something else is wrong, or nothing will be started;
-    then images are looked at for a few seconds only.
+    Images and checkpoints that are not here are downloaded, unless something is wrong so far, or nothing will be
+    started; images are then looked at for a few seconds only.
     """
     slots = slots_of(start.site, start.site_file, start.slots)
     problems = [*_wrong_homes(start)]
@@ -109,8 +109,10 @@ def check_start(start: Start) -> Readiness:
     problems += [*_wrong_site(start), *_wrong_batches(start)]
     if not is_usable:
         return Readiness((), slots, tuple(problems), ())
-    plans, notes = _with_hashes(start, problems)
+    plans, notes = _with_hashes(start, start.plans, problems)
     problems += [*_wrong_names(start, plans), *_other_code(start, plans)]
+    if not start.is_rehearsal and not problems and any(is_far(plan, start.home) for plan in plans):
+        plans, notes = _with_hashes(start, plans, problems, may_download=True)
     outlooks = Outlook(start.home, reuse=start.reuse)
     outlook = [outlooks.of(plan) for plan in plans]
     is_quick = start.is_rehearsal or bool(problems)
@@ -177,17 +179,18 @@ def _wrong_batches(start: Start) -> Iterator[str]:
                     yield f"{place}: {error}"
 
 
-def _with_hashes(start: Start, problems: list[str]) -> tuple[list[Plan], list[str]]:
+def _with_hashes(
+    start: Start, plans: Sequence[Plan], problems: list[str], *, may_download: bool = False
+) -> tuple[list[Plan], list[str]]:
     """The plans with the hashes of their checkpoints, as far as these are here or may be fetched."""
-    plans, notes = [], []
-    may_download = not start.is_rehearsal and not problems
-    for plan in start.plans:
-        known = plan
+    known, notes = [], []
+    for plan in plans:
+        found = plan
         with noting(problems):
-            known, said = with_known_hash(plan, start.home, may_download=may_download)
+            found, said = with_known_hash(plan, start.home, may_download=may_download)
             notes += said
-        plans.append(known)
-    return plans, notes
+        known.append(found)
+    return known, notes
 
 
 def _wrong_names(start: Start, plans: Sequence[Plan]) -> Iterator[str]:

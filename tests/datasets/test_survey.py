@@ -123,6 +123,9 @@ def test_files_that_are_something_else(
     message = message_of(replace(dataset, num_ssl_images=60), folder)
     assert f"{path}: {why}" in message and "1 image cannot be decoded" in message
     assert "damaged" not in message
+    with pytest.raises(DataError) as glanced:
+        replace(dataset, num_ssl_images=60).glance(folder, 60.0)
+    assert str(glanced.value) == message
 
 
 def test_broken_files_that_are_not_used_are_a_warning(folder: Path) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -154,3 +160,32 @@ def test_a_site_without_its_cluster(root: Path, monkeypatch: pytest.MonkeyPatch)
         ready = checked(root, site=site, site_file=file, is_rehearsal=is_rehearsal)
         assert ready.problems[0].startswith(f"{file} needs SLURM, but its commands are not on $PATH")
         assert str(ready.slots) == f"3 slots (slots of {file})"
+
+
+def test_a_checkpoint_is_fetched_once_everything_else_is_right(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"weights"
+    monkeypatch.setenv("STUDY_DATA", str(root / "images"))
+    for part in ("train", "tset"):
+        write_folders(root / "images" / part, ("ant", "bee", "cat"), 5, ".png", seed=1)
+    (root / "served").mkdir()
+    (root / "served" / "swav.pth").write_bytes(content)
+    downloads = root / "home" / "checkpoints" / "downloads"
+    with served(root / "served") as address:
+        sha256 = hashlib.sha256(content).hexdigest()
+        given = (*_IMPORTED, f"dataset={_FOLDERS}", f"base.checkpoint={address}/swav.pth", f"base.sha256={sha256}")
+        wrong = checked(root, tiny_plan(*given, "dataset.num_classes=3"), site=Site(processes_per_run=3))
+        assert len(wrong.problems) == 1 and not downloads.exists()
+        ready = checked(root, tiny_plan(*given))
+    ready.require()
+    (file,) = downloads.iterdir()
+    assert file.read_bytes() == content and not any("not here yet" in warning for warning in ready.warnings)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """A server of files on this machine; its address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
