@@ -14,19 +14,18 @@ Of several frames the first is read. Files are known by what is in them, not by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from PIL.Image import Exif, Image
+    from PIL.Image import Image
 
 _ORIENTATION = 0x0112
-_PLAIN = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "LAB", "HSV", "RGBX")
-_WITH_ALPHA = ("LA", "PA", "RGBA", "La", "RGBa")
-_GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N")
+_NAMED_BY = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})  # in `Image.info`
+_READ = frozenset({"1", "L", "P", "RGB", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "LA", "PA", "RGBA", "La", "RGBa"})
 _FEWEST_LEVELS = 1 << 12  # of 65,536: what stays below is black after the lower byte is gone
 
 
@@ -68,7 +67,7 @@ def refusal(opened: Image, reading: Reading) -> str | None:
     if not width or not height:
         return f"has no pixels ({width}×{height})"
     deep_grey = _is_deep_grey(opened)
-    if opened.mode not in (*_PLAIN, *_WITH_ALPHA) and not deep_grey:
+    if opened.mode not in _READ and not deep_grey:
         kind = {"I": "whole numbers of 32 bits", "F": "floating-point numbers"}.get(opened.mode, "an unknown kind")
         return f"mode {opened.mode}, pixels are {kind}, whose range is not known; save it with 8 or 16 bits per channel"
     if deep_grey and reading is Reading.AS_STORED:
@@ -80,9 +79,7 @@ def refusal(opened: Image, reading: Reading) -> str | None:
 
 def remarks(opened: Image) -> Iterator[Remark]:
     """What is unusual about an image that Pillow has opened, as far as its header says."""
-    from PIL import Image as Images
-
-    if _orientation(lambda: Images.Image.getexif(opened)) != 1:  # PNG's own would decode it, to see what comes behind
+    if _orientation(opened) != 1:
         yield Remark.TURNED
     if opened.has_transparency_data:
         yield Remark.TRANSPARENT
@@ -94,7 +91,7 @@ def remarks(opened: Image) -> Iterator[Remark]:
 
 def lies_across(opened: Image, reading: Reading) -> bool:
     """Whether height and width of a JPEG change places when it is read; of others that does not matter before."""
-    return reading is Reading.AS_SHOWN and opened.format in ("JPEG", "MPO") and _orientation(opened.getexif) >= 5
+    return reading is Reading.AS_SHOWN and opened.format in ("JPEG", "MPO") and _orientation(opened) >= 5
 
 
 def to_rgb(opened: Image, reading: Reading) -> Image:
@@ -109,30 +106,32 @@ def to_rgb(opened: Image, reading: Reading) -> Image:
     opened.load()
     if reading is Reading.AS_STORED:
         return opened.convert("RGB")
-    turned = _turned(opened)
-    if _is_deep_grey(turned):
-        return _upper_byte(turned).convert("RGB")
-    return _on_white(turned) if turned.has_transparency_data else turned.convert("RGB")
+    if _is_deep_grey(opened):
+        rgb = _upper_byte(opened).convert("RGB")
+    else:
+        rgb = _on_white(opened) if opened.has_transparency_data else opened.convert("RGB")
+    return _turned(rgb, _orientation(opened))  # asked after loading: Pillow has then turned a TIFF by itself
 
 
 def _is_deep_grey(opened: Image) -> bool:
     """PNG of 16 bits had mode I in earlier versions of Pillow, and PGM still has; both fill 16 bits."""
-    return opened.mode in _GREY_16 or (opened.mode == "I" and opened.format in ("PNG", "PPM"))
+    return opened.mode.startswith("I") and (opened.mode != "I" or opened.format in ("PNG", "PPM"))
 
 
-def _orientation(read: Callable[[], Exif]) -> int:
+def _orientation(opened: Image) -> int:
     """1 to 8, as EXIF counts; 1 where none is named, or what is named cannot be read."""
+    if opened.format != "TIFF" and _NAMED_BY.isdisjoint(opened.info):  # PNG would be decoded to look behind its pixels
+        return 1
     try:
-        found = read().get(_ORIENTATION, 1)
+        found = opened.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - damaged EXIF raises anything, and the pixels are whole
         return 1
     return found if found in range(1, 9) else 1
 
 
-def _turned(image: Image) -> Image:
+def _turned(image: Image, orientation: int) -> Image:
     """Turned as `ImageOps.exif_transpose` does, which fails where it cannot write the EXIF data anew."""
-    found = _orientation(image.getexif)  # asked after loading: Pillow has then turned a TIFF by itself
-    if found == 1:
+    if orientation == 1:
         return image
     from PIL.Image import Transpose
 
@@ -140,7 +139,7 @@ def _turned(image: Image) -> Image:
         Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM, Transpose.TRANSPOSE,
         Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90,
     )  # fmt: skip
-    return image.transpose(turns[found - 2])
+    return image.transpose(turns[orientation - 2])
 
 
 def _upper_byte(image: Image) -> Image:
