@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from study.amounts import duration
 from study.orchestration.cost import describe_disk, describe_time, speed_source
-from study.orchestration.forecast import Forecast, forecast
+from study.orchestration.forecast import NOTHING, Forecast, forecast
 from study.orchestration.outlook import PhaseOutlook, Slots
 from study.orchestration.readiness import Readiness, Ready
 from study.paths import HomePaths
@@ -23,26 +23,30 @@ def describe_all(ready: Readiness, home: HomePaths, images_per_second: float | N
 
 def describe(study: Ready, home: HomePaths, slots: Slots, images_per_second: float | None = None) -> str:
     """Arms (generated ones too), runs per phase, what is there already, and the expected time and disk."""
-    plan, expected = study.plan, forecast(study.plan, images_per_second)
+    plan, is_over = study.plan, not any(one.num_left for one in study.outlook.values())
+    expected = NOTHING if is_over else forecast(plan, images_per_second)
     lines = [f"{plan.study}: {plan.question}", "", "Arms:"]
     width = max(len(arm.name) for arm in plan.arms)
     lines += [f"  {arm.name:{width}}  {_describe_arm(arm, plan)}" for arm in plan.arms]
-    lines += ["", "Runs:", *_describe_runs(study.outlook, expected)]
+    lines += ["", "Runs:", *_describe_runs(plan, study.outlook, expected)]
     if changed := tuning_differences(plan):
         lines.append(f"  Runs of tune have {', '.join(changed)}.")
-    lines += ["", *describe_time(study.outlook, expected, slots, speed_source(images_per_second))]
-    lines.append(describe_disk(plan, home, study.outlook, slots, study.num_decoded_bytes))
+    if is_over:
+        lines += ["", "Nothing is left to do: all that the plan asks for is there."]
+    else:
+        lines += ["", *describe_time(study.outlook, expected, slots, speed_source(images_per_second))]
+        lines.append(describe_disk(plan, home, study.outlook, slots, study.num_decoded_bytes))
     lines += ["", "Contrasts, one family, Holm on " + plan.primary + ":"]
     lines += [f"  {a} - {b}" for a, b in plan.contrasts]
     return "\n".join(lines).rstrip()
 
 
-def _describe_runs(outlook: Mapping[Phase, PhaseOutlook], expected: Forecast) -> Iterator[str]:
+def _describe_runs(plan: Plan, outlook: Mapping[Phase, PhaseOutlook], expected: Forecast) -> Iterator[str]:
     for phase, one in outlook.items():
         training, evaluating = expected.training[phase], expected.evaluating[phase]
         is_base = phase is Phase.PREPARE
         each = f", about {duration(training + evaluating)} each" if training else ""
-        there = f"{'trained' if training else 'made'} in this home already"
+        there = f"{'trained' if plan.pretraining.epochs else 'made'} in this home already"
         parts = {
             there if is_base else "done": one.num_done,
             "shared with a study above" if is_base else "taken over from other studies": one.num_found,

@@ -40,9 +40,6 @@ def describe_time(
 ) -> Iterator[str]:
     """Time of a slot, phase by phase, and of all slots; a slot is a GPU where runs have one."""
     left = seconds_left(outlook, expected)
-    if not any(one.num_left for one in outlook.values()):
-        yield "Nothing is left to do: all that the plan asks for is there."
-        return
     parts = ", ".join(f"{phase} {duration(left[phase])}" for phase in Phase if outlook[phase].num_left)
     total = sum(left.values())
     yield f"Time of one slot (GPU time where a slot is a GPU): {parts}; all {duration(total)} ({source})."

@@ -63,6 +63,9 @@ class Forecast:
         return replace(self, seconds={**self.seconds, **measured})
 
 
+NOTHING = Forecast(*(dict.fromkeys(Phase, 0) for _ in range(4)))  # of a plan of which nothing is left
+
+
 def count_runs(plan: Plan) -> dict[Phase, int]:
     """Runs that the plan needs, by phase."""
     tuned = sum(arm.is_tuned for arm in plan.arms)

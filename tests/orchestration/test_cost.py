@@ -82,9 +82,6 @@ def test_what_is_there_costs_nothing() -> None:
     expected = forecast(plan, _RATE)
     done = {phase: PhaseOutlook(number, num_done=number) for phase, number in expected.num_runs.items()}
     assert not any(seconds_left(done, expected).values()) and not bytes_needed(plan, done, 4)
-    assert list(describe_time(done, expected, Slots(2, ""), "")) == [
-        "Nothing is left to do: all that the plan asks for is there."
-    ]
     evaluated = {**done, Phase.CONFIRM: PhaseOutlook(25, num_done=20, num_to_evaluate=5)}
     left = seconds_left(evaluated, expected)
     assert left[Phase.CONFIRM] == pytest.approx(5 * expected.evaluating[Phase.CONFIRM]) and not left[Phase.TUNE]
