@@ -33,7 +33,9 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     add_home(parser)
     parser.add_argument("--site", metavar="FILE", help="where to run (default: $STUDY_SITE, slurm/site.yaml, here)")
     parser.add_argument("--slots", metavar="N", type=_positive, help="runs at once (default: one per GPU, or core)")
-    parser.add_argument("--dry-run", action="store_true", help="show arms, runs and expected time; do nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check what a start checks, show runs and time; start nothing"
+    )
     parser.add_argument(
         "--images-per-second",
         metavar="N",

@@ -7,22 +7,20 @@ is a warning.
 from __future__ import annotations
 
 import os
-import shutil
-from collections import Counter
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.amounts import size
 from study.errors import HomeError, PlanError, UserError, listed, noting
 from study.journal.files import read_json_or_none
 from study.orchestration.actions import check_code, check_plan, read_trials
-from study.orchestration.cost import bytes_needed, decoded_bytes
 from study.orchestration.data import DataFolders, DataSearch, FoundData
 from study.orchestration.decide import known_specs
 from study.orchestration.imports import is_far, with_known_hash
 from study.orchestration.outlook import Outlook, PhaseOutlook, Slots, slots_of
 from study.orchestration.preflight import warnings
+from study.orchestration.room import bytes_at_once, bytes_decoded, bytes_kept, lacking, nearest
 from study.paths import HomePaths
 from study.plan.identity import code_identity
 from study.plan.model import Phase, Plan
@@ -121,9 +119,9 @@ def check_start(start: Start) -> Readiness:
     problems += [problem for one in found for problem in one.problems]
     problems += _no_room(start, plans, outlook, found, slots)
     notes += [note for one in found for note in one.notes]
-    notes += [*_of_tests(plans), *_silent_store(start.home)]
+    notes += [*_of_tests(plans), *_silent_store(start)]
     studies = tuple(
-        Ready(plan, one.folders, left, sum(one.room.values()) if one.folders else decoded_bytes(plan))
+        Ready(plan, one.folders, left, sum(one.room.values()) if one.folders else bytes_decoded(plan))
         for plan, one, left in zip(plans, found, outlook, strict=True)
     )
     return Readiness(studies, slots, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)))
@@ -134,14 +132,14 @@ def _wrong_homes(start: Start) -> Iterator[str]:
     home = start.home.root
     for plan in start.plans:
         folder = start.home.study(plan.study).root
-        nearest = _nearest(folder)
-        if not nearest.is_dir():
-            reason = f"{nearest} is no folder"
-        elif not os.access(nearest, os.W_OK | os.X_OK):
-            reason = f"{nearest} cannot be written"
+        there = nearest(folder)
+        if not there.is_dir():
+            reason = f"{there} is no folder"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            reason = f"{there} cannot be written"
         else:
             continue
-        if nearest == folder and nearest.is_dir():
+        if there == folder and there.is_dir():
             yield f"{reason}; make it writable and start the same command again: nothing is lost"
         else:
             yield (
@@ -222,22 +220,13 @@ def _no_room(
     start: Start, plans: Sequence[Plan], outlook: Sequence[Mapping[Phase, PhaseOutlook]], found: Sequence[FoundData],
     slots: Slots,
 ) -> Iterator[str]:  # fmt: skip
-    """What is left takes less than is free on each file system."""
-    home, needs = start.home.root, Counter[Path]()
-    needs[home] = sum(bytes_needed(plan, left, slots.number) for plan, left in zip(plans, outlook, strict=True))
-    needs.update({folder: num for one in found for folder, num in one.room.items()})
-    on_device: dict[int, list[Path]] = {}
-    for folder in needs:
-        on_device.setdefault(_nearest(folder).stat().st_dev, []).append(folder)
-    for folders in on_device.values():
-        usage, wanted = shutil.disk_usage(_nearest(folders[0])), sum(needs[folder] for folder in folders)
-        if wanted <= usage.free or not usage.total:  # some network file systems do not say
-            continue
-        parts = " and ".join(f"{size(needs[f])} in {f}" for f in folders if needs[f])
-        ways = ["make room and start the same command again"]
-        ways += ["choose another home with --home DIR"] if home in folders else []
-        ways += ["set STUDY_CACHE to a folder with more room"] if len(folders) > 1 or home not in folders else []
-        yield f"no space left for {folders[0]}: at least {parts} needed, {size(usage.free)} free; {', or '.join(ways)}"
+    """What is left takes less than is free; studies follow each other, so that one at a time trains."""
+    each = [*zip(plans, outlook, strict=True)]
+    kept = sum(bytes_kept(plan, left) for plan, left in each)
+    at_once = max(bytes_at_once(plan, left, slots.number) for plan, left in each)
+    images = {folder: num_bytes for one in found for folder, num_bytes in one.room.items()}
+    home = start.home.root
+    return lacking(home, {**images, home: kept + at_once + images.get(home, 0)})
 
 
 def _of_tests(plans: Sequence[Plan]) -> Iterator[str]:
@@ -249,15 +238,11 @@ def _of_tests(plans: Sequence[Plan]) -> Iterator[str]:
             yield warning if is_common else f"{study}: {warning}"
 
 
-def _silent_store(home: HomePaths) -> Iterator[str]:
-    uri = store_uri(home)
+def _silent_store(start: Start) -> Iterator[str]:
+    uri = store_uri(start.home)
     if (reason := trouble(uri)) is not None:
+        command = shlex.join(["python", "-m", "study", "publish", start.plans[0].study, "--home", str(start.home.root)])
         yield (
             f"MLflow does not answer at {without_password(uri)} ({reason}). Nothing waits for it; when it works again: "
-            "python -m study publish STUDY"
+            f"{command}"
         )
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder itself, or the nearest of those that it lies in that is there."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists() or path.is_symlink())

@@ -9,10 +9,11 @@ import pytest
 
 from study.amounts import duration
 from study.cli.dry_run import describe
-from study.orchestration.cost import bytes_needed, decoded_bytes, describe_time, num_weights, seconds_left
+from study.orchestration.cost import describe_time, seconds_left
 from study.orchestration.forecast import forecast
 from study.orchestration.outlook import Outlook, PhaseOutlook, Slots
 from study.orchestration.readiness import Ready
+from study.orchestration.room import bytes_at_once, bytes_decoded, bytes_kept, bytes_of_weights
 from study.paths import HomePaths
 from study.plan.load import load_plan
 from study.plan.model import Phase, Plan
@@ -29,7 +30,7 @@ def plan_of(name: str, *overrides: str) -> Plan:
 def described(plan: Plan, home: Path, slots: int = 1) -> str:
     """The text about a plan of which nothing is there."""
     paths = HomePaths(home)
-    ready = Ready(plan, None, Outlook(paths).of(plan), decoded_bytes(plan))
+    ready = Ready(plan, None, Outlook(paths).of(plan), bytes_decoded(plan))
     return describe(ready, paths, Slots(slots, "--slots"), _RATE)
 
 
@@ -59,7 +60,7 @@ def test_a_dry_run_at_the_papers_scale(name: str, tmp_path: Path) -> None:
 
 def test_decoded_photographs_take_room(tmp_path: Path) -> None:
     plan = plan_of("swav", "dataset.crops_from=squares")
-    assert decoded_bytes(plan) == (1_281_167 + 105_000) * 3 * 224**2
+    assert bytes_decoded(plan) == (1_281_167 + 105_000) * 3 * 224**2
     assert "209 GB for decoded images" in described(plan, tmp_path)
 
 
@@ -81,7 +82,7 @@ def test_what_is_there_costs_nothing() -> None:
     plan = plan_of("vicreg")
     expected = forecast(plan, _RATE)
     done = {phase: PhaseOutlook(number, num_done=number) for phase, number in expected.num_runs.items()}
-    assert not any(seconds_left(done, expected).values()) and not bytes_needed(plan, done, 4)
+    assert not any(seconds_left(done, expected).values()) and not bytes_kept(plan, done) + bytes_at_once(plan, done, 4)
     evaluated = {**done, Phase.CONFIRM: PhaseOutlook(25, num_done=20, num_to_evaluate=5)}
     left = seconds_left(evaluated, expected)
     assert left[Phase.CONFIRM] == pytest.approx(5 * expected.evaluating[Phase.CONFIRM]) and not left[Phase.TUNE]
@@ -90,21 +91,22 @@ def test_what_is_there_costs_nothing() -> None:
 def test_disk_is_that_of_weights_and_checkpoints() -> None:
     """A base keeps its checkpoint, with two moments of each weight by Adam; runs have one while they train."""
     plan = tiny_plan()
-    weights = 4 * num_weights(plan)
+    weights = bytes_of_weights(plan)
     outlook = Outlook(HomePaths(Path("/nowhere"))).of(plan)
     bases, tuning, confirming, evaluated = 3, 2, 4, 2
     assert [one.num_to_train for one in outlook.values()] == [bases, tuning, confirming]
     kept = bases * 4 + tuning + confirming + evaluated
-    assert bytes_needed(plan, outlook, 2) == (kept + 2 * 3) * weights
-    assert bytes_needed(plan, outlook, 1000) == (kept + (tuning + confirming) * 3) * weights
+    assert bytes_kept(plan, outlook) == kept * weights
+    assert bytes_at_once(plan, outlook, 2) == 2 * 3 * weights
+    assert bytes_at_once(plan, outlook, 1000) == (tuning + confirming) * 3 * weights
 
 
 def test_the_weights_of_the_published_network_are_counted_without_being_made() -> None:
     plan = plan_of("swav")
     backbone = 23_508_032 + 53_120 + 53  # https://docs.pytorch.org/vision: 25,557,032 with fc's 2,049,000; statistics
     head = 2048 * 2048 + 4 * 2048 + 1 + 2048 * 128 + 128 + 128 * 3000 + 2 * 3584 * 128
-    assert num_weights(plan) == backbone + head
+    assert bytes_of_weights(plan) == 4 * (backbone + head)
 
 
 def test_small_images_are_not_decoded() -> None:
-    assert decoded_bytes(tiny_plan()) == 0
+    assert bytes_decoded(tiny_plan()) == 0

@@ -130,6 +130,18 @@ def test_a_disk_that_is_too_small_for_what_is_left(root: Path, monkeypatch: pyte
     assert not checked(root, is_rehearsal=True).problems, "a file system that does not say"
 
 
+def test_room_for_images_that_blocks_share_is_counted_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_DATA", str(root / "images"))
+    for part in ("train", "tset"):
+        write_folders(root / "images" / part, ("ant", "bee", "cat"), 5, ".png", seed=1)
+    settings = (f"dataset={_FOLDERS}", "base.backbone=conv_gap", "base.batch_size=4", *_IMPORTED[2:3], *_IMPORTED[4:])
+    plans = load_plans(SWEEP, "tiny.yaml", (*settings, "blocks={continuation.epochs: [1, 2]}"))
+    usage = shutil.disk_usage(root)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
+    (problem,) = checked(root, *plans, is_rehearsal=True).problems
+    assert f"{12 * 3 * 8 * 8 / 1000:.1f} kB in {root / 'cache'}" in problem and "STUDY_CACHE" in problem
+
+
 def test_a_store_that_is_silent_is_a_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
     ready = checked(root)
