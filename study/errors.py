@@ -17,7 +17,8 @@ Anything else that escapes is a bug and keeps its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from reprlib import Repr
@@ -33,7 +34,30 @@ class UserError(StudyError):
 
 
 class DataError(UserError):
-    """A dataset or a published checkpoint is missing, truncated or not what it says it is."""
+    """A dataset or a published checkpoint is missing, truncated or not what it says it is.
+
+    Attributes:
+        problems: all that is wrong, one text each.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__(listed(problems))
+
+
+@contextmanager
+def noting(problems: list[str]) -> Iterator[None]:
+    """Add what is wrong with data to a list instead of raising it, so that all that is wrong is said at once."""
+    try:
+        yield
+    except DataError as error:
+        problems += error.problems
+
+
+def raise_any(problems: Iterable[str]) -> None:
+    """Raise DataError when there is a problem, each named once."""
+    if found := tuple(dict.fromkeys(problems)):
+        raise DataError(*found)
 
 
 class HomeError(UserError):
@@ -87,6 +111,14 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Problems as one message: one stands as it is, several are counted and get a line each."""
+    if len(problems) == 1:
+        return problems[0]
+    lines = "".join("\n  - " + problem.replace("\n", "\n    ") for problem in problems)
+    return f"{len(problems)} problems:{lines}"
 
 
 class PlanError(UserError):

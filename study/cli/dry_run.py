@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
-from study.errors import StudyError
-from study.orchestration.actions import check_plan
-from study.orchestration.board import duration
-from study.orchestration.cost import describe_cost, speed_source
-from study.orchestration.forecast import count_runs, forecast
-from study.orchestration.preflight import warnings
-from study.orchestration.status import study_status
+from collections.abc import Iterator, Mapping
+
+from study.amounts import duration
+from study.orchestration.cost import describe_disk, describe_time, speed_source
+from study.orchestration.forecast import NOTHING, Forecast, forecast
+from study.orchestration.outlook import PhaseOutlook, Slots
+from study.orchestration.readiness import Readiness, Ready
 from study.paths import HomePaths
 from study.plan.expand import tuning_differences
 from study.plan.model import Arm, Phase, Plan
 
 
-def describe(plan: Plan, home: HomePaths, images_per_second: float | None = None) -> str:
-    """Arms (generated ones too), runs per phase, what is done already, and the expected time.
+def describe_all(ready: Readiness, home: HomePaths, images_per_second: float | None = None) -> str:
+    """All studies of a command, and the warnings about them."""
+    texts = [describe(study, home, ready.slots, images_per_second) for study in ready.studies]
+    warnings = "\n".join(f"Warning: {warning}" for warning in ready.warnings)
+    return "\n\n".join([*texts, *filter(None, [warnings])])
 
-    Raises:
-        HomeError: the study's folder holds another plan, so that a real run would be refused.
-    """
-    check_plan(home.study(plan.study), plan)
-    counts = count_runs(plan)
-    expected = forecast(plan, images_per_second)
+
+def describe(study: Ready, home: HomePaths, slots: Slots, images_per_second: float | None = None) -> str:
+    """Arms (generated ones too), runs per phase, what is there already, and the expected time and disk."""
+    plan, is_over = study.plan, not any(one.num_left for one in study.outlook.values())
+    expected = NOTHING if is_over else forecast(plan, images_per_second)
     lines = [f"{plan.study}: {plan.question}", "", "Arms:"]
     width = max(len(arm.name) for arm in plan.arms)
     lines += [f"  {arm.name:{width}}  {_describe_arm(arm, plan)}" for arm in plan.arms]
-    lines += ["", "Runs:"]
-    done = _done(plan, home)
-    for phase in Phase:
-        each = f"about {duration(expected.seconds[phase])} each"
-        lines.append(f"  {phase:8} {counts[phase]:4d}, {done.get(phase, 0)} already done, {each}")
+    lines += ["", "Runs:", *_describe_runs(plan, study.outlook, expected)]
     if changed := tuning_differences(plan):
         lines.append(f"  Runs of tune have {', '.join(changed)}.")
-    left = sum((counts[p] - done.get(p, 0)) * expected.seconds[p] for p in Phase)
-    lines += [
-        "",
-        f"Expected: {duration(left)} of one slot; divide by the runs at once ({speed_source(images_per_second)}).",
-        *describe_cost(plan, expected),
-    ]
+    if is_over:
+        lines += ["", "Nothing is left to do: all that the plan asks for is there."]
+    else:
+        lines += ["", *describe_time(study.outlook, expected, slots, speed_source(images_per_second))]
+        lines.append(describe_disk(plan, home, study.outlook, slots, study.num_decoded_bytes))
     lines += ["", "Contrasts, one family, Holm on " + plan.primary + ":"]
     lines += [f"  {a} - {b}" for a, b in plan.contrasts]
-    lines += ["", *(f"Warning: {warning}" for warning in warnings(plan))]
     return "\n".join(lines).rstrip()
+
+
+def _describe_runs(plan: Plan, outlook: Mapping[Phase, PhaseOutlook], expected: Forecast) -> Iterator[str]:
+    for phase, one in outlook.items():
+        training, evaluating = expected.training[phase], expected.evaluating[phase]
+        is_base = phase is Phase.PREPARE
+        each = f", about {duration(training + evaluating)} each" if training else ""
+        there = f"{'trained' if plan.pretraining.epochs else 'made'} in this home already"
+        parts = {
+            there if is_base else "done": one.num_done,
+            "shared with a study above" if is_base else "taken over from other studies": one.num_found,
+            f"to train{each}" if training else "to make without training": one.num_to_train,
+            f"only to evaluate, about {duration(evaluating)} each": one.num_to_evaluate,
+        }
+        text = "; ".join(f"{number} {what}" for what, number in parts.items() if number)
+        yield f"  {phase:8} {one.num_runs:4d}{': ' if text else ''}{text}"
 
 
 def _describe_arm(arm: Arm, plan: Plan) -> str:
@@ -59,11 +71,3 @@ def _describe_arm(arm: Arm, plan: Plan) -> str:
         what += f", gradient scaled to {arm.strength:g} of the base loss's"
     ranges = [f"{name.rpartition('.')[2]} in [{r.low:g}, {r.high:g}]" for name, r in arm.space.items()]
     return f"{what}; {plan.tune.trials_per_arm} trials of {', '.join(ranges)}" if ranges else f"{what}; nothing tuned"
-
-
-def _done(plan: Plan, home: HomePaths) -> dict[Phase, int]:
-    try:
-        status = study_status(home, plan.study)
-    except (FileNotFoundError, StudyError):
-        return {}
-    return {phase: status.phases[phase].get("completed", 0) for phase in Phase}

@@ -21,24 +21,19 @@ from study.orchestration import actions
 from study.orchestration.aside import finish_moves
 from study.orchestration.board import Board
 from study.orchestration.code import snapshot_code
-from study.orchestration.data import locate_data
-from study.orchestration.decide import evaluations_for, known_specs
 from study.orchestration.finished import remember
 from study.orchestration.forecast import forecast
-from study.orchestration.imports import with_known_hash
 from study.orchestration.lease import Lease, describe
 from study.orchestration.orchestrator import Orchestrator, Settings
-from study.orchestration.preflight import warnings
 from study.orchestration.progress import Progress
-from study.orchestration.provenance import check_code
+from study.orchestration.provenance import check_code, wanted
+from study.orchestration.readiness import Ready
 from study.orchestration.snapshot import RunStatus
 from study.paths import HomePaths, StudyPaths
-from study.plan.model import Phase, Plan
+from study.plan.model import Plan
 from study.plan.site import SLURM_SLOTS, Site
-from study.provenance.audit import Wanted
 from study.tracking.process import PublisherProcess
 from study.tracking.store import store_uri
-from study.training.team import Team
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,24 +42,24 @@ _PUBLISHER_PATIENCE_S = 90.0
 
 
 def orchestrate(
-    plan: Plan, origin: Mapping[str, Any], home: HomePaths, site: Site, console: Console, args: argparse.Namespace
+    ready: Ready, origin: Mapping[str, Any], home: HomePaths, site: Site, console: Console, args: argparse.Namespace
 ) -> int:
     """Run the study under its lease; returns the exit code.
 
     Args:
-        plan: the study.
+        ready: the study, checked.
         origin: `text` of the sweep file, and what else recognises the command once the study is finished.
         home: where the study lives.
         site: where its runs execute.
         console: where progress is shown.
         args: options of the command line.
     """
-    study = home.study(plan.study)
+    study = home.study(ready.plan.study)
     _make_folder(study, home)
     lease = Lease.acquire(study.lease, take_over=args.take_over)
     try:
         with lease.kept():
-            code = _orchestrate(plan, origin, home, site, console, args, lease)
+            code = _orchestrate(ready, origin, home, site, console, args, lease)
     except LeaseHeldError:
         raise  # what there is belongs to a successor: nothing may be closed or removed
     except BaseException:
@@ -80,19 +75,17 @@ def _give_back(study: StudyPaths, lease: Lease) -> None:
 
 
 def _orchestrate(
-    plan: Plan, origin: Mapping[str, Any], home: HomePaths, site: Site, console: Console, args: argparse.Namespace,
+    ready: Ready, origin: Mapping[str, Any], home: HomePaths, site: Site, console: Console, args: argparse.Namespace,
     lease: Lease,
 ) -> int:  # fmt: skip
+    plan, data = ready.plan, ready.data
+    assert data is not None, "what is not ready is not started"
     study = home.study(plan.study)
     if lease.replaced:
         console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
     elif args.take_over:
         console.print("--take-over changed nothing: the study has no other orchestrator.")
-    plan = with_known_hash(plan, home, console.print)
     _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
-    for recipe in (plan.pretraining, plan.continuation, plan.during(Phase.TUNE).continuation):
-        Team(size=site.processes_per_run).require_divides(recipe.batch_size)
-    data = locate_data(plan, home)
     settings = Settings(
         data.training,
         site.checkpoint_every_s,
@@ -104,8 +97,6 @@ def _orchestrate(
     executor = _executor(study, site, args.slots or site.slots)
     if args.slots and executor.slots != args.slots:
         console.print(f"--slots changed nothing: the executor {executor.name} has {executor.slots}.")
-    for warning in warnings(plan):
-        console.print(f"Warning: {warning}")
     console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
     with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
         board.say("Starting workers and timing a few training steps")
@@ -169,12 +160,7 @@ def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept
         console.print(note)
     study.finished.unlink(missing_ok=True)
     study.stop.unlink(missing_ok=True)
-    trials = {arm.name: actions.read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
-    runs = [
-        Wanted(home.run_of(plan.study, spec.run_id, phase), spec, evaluations_for(plan, phase))
-        for spec, phase in known_specs(plan, trials)
-    ]
-    warning = check_code(home, plan.study, runs, accept_change=accept_code_change)
+    warning = check_code(home, plan.study, wanted(home, plan), accept_change=accept_code_change)
     if warning:
         console.print(f"Warning: {warning}")
     elif accept_code_change:

@@ -33,7 +33,9 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     add_home(parser)
     parser.add_argument("--site", metavar="FILE", help="where to run (default: $STUDY_SITE, slurm/site.yaml, here)")
     parser.add_argument("--slots", metavar="N", type=_positive, help="runs at once (default: one per GPU, or core)")
-    parser.add_argument("--dry-run", action="store_true", help="show arms, runs and expected time; do nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check what a start checks, show runs and time; start nothing"
+    )
     parser.add_argument(
         "--images-per-second",
         metavar="N",
@@ -101,24 +103,32 @@ def _run(args: argparse.Namespace) -> int:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)
         return FINISHED
+    with _doing(console, "Checking images, checkpoint, site and disk"):
+        from study.orchestration.readiness import Start, check_start
+
+        ready = check_start(
+            Start(
+                plans, home, site, site_file, args.slots,
+                is_rehearsal=args.dry_run, reuse=not args.fresh, accepts_other_code=args.accept_code_change,
+            )
+        )  # fmt: skip
     if args.dry_run:
-        from study.cli.dry_run import describe
+        from study.cli.dry_run import describe_all
 
         with _doing(console, "Timing a few training steps"):
-            descriptions = [describe(plan, home, args.images_per_second) for plan in plans]
-        print("\n\n".join(descriptions))
+            description = describe_all(ready, home, args.images_per_second)
+        print(description, flush=True)
+        ready.require()
         return FINISHED
-    if site_file is not None and site.slurm is not None:
-        with _doing(console, f"Asking SLURM whether it takes the jobs of {site_file}"):
-            from study.execution.slurm.validation import require_valid
-
-            require_valid(site, site_file)
+    ready.require()
+    for warning in ready.warnings:
+        console.print(f"Warning: {warning}")
     from study.cli.orchestrate import orchestrate
 
     worst = FINISHED
-    for block, plan in enumerate(plans):
+    for block, study in enumerate(ready.studies):
         origin = {"text": text, "given": list(args.overrides), "code": seen, "block": block, "num_blocks": len(plans)}
-        code = orchestrate(plan, origin, home, site, console, args)
+        code = orchestrate(study, origin, home, site, console, args)
         if code not in (FINISHED, SOME_FAILED):
             return code
         worst = max(worst, code)

@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from study.datasets._held_out import require_counts, shuffled
+from study.datasets._mapped import wrong_size
 from study.datasets._places import download_with_torchvision, find_folder, missing_files
 from study.datasets.base import Dataset, LabelledImages, Split
-from study.errors import DataError, shown
+from study.errors import DataError, noting, raise_any, shown
 from study.tensors.images import Images
 
 _ALLOWED = {
@@ -95,6 +96,16 @@ class CIFAR(Dataset):
         start, end = self.num_validation_images, self.num_validation_images + self.num_ssl_images
         rows = order[:start] if split is Split.VALIDATION else order[start:end]
         return LabelledImages(everything.images[rows], everything.labels[rows])
+
+    def check(self, folder: Path) -> Sequence[str]:
+        """Read the training batches, and see that the test batches are large enough for their images."""
+        problems: list[str] = []
+        for name in self.test_files:
+            problems += wrong_size(folder / name, self.num_test // len(self.test_files) * 3 * 32 * 32, at_least=True)
+        with noting(problems):
+            super().check(folder)
+        raise_any(problems)
+        return ()
 
     def fingerprint(self, folder: Path) -> str:
         """sha256 over names and bytes of the training files."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from study.amounts import count
 from study.datasets._held_out import in_turns, require_counts
-from study.datasets._listing import Listing, fingerprint
+from study.datasets._listing import Listing, fingerprint, missing, skipped
+from study.datasets._modes import Reading
 from study.datasets._originals import Originals
-from study.datasets._pixels import cached_pixels
+from study.datasets._pixels import Squares, cached_pixels
+from study.datasets._survey import BrokenImagesError, in_words, survey
 from study.datasets.base import Dataset, LabelledImages, Split
-from study.errors import DataError
+from study.errors import DataError, noting, raise_any, shown
 from study.paths import from_user
 from study.tensors.images import Images
 from study.tensors.streams import stream
@@ -52,9 +56,14 @@ class ImageFiles(Dataset):
             usual view of evaluations on ImageNet, 1 keeps as much as there is.
         crops_from: `squares` or `originals`.
 
+        reading: what becomes of orientation and transparency; no setting, but a property of the dataset.
+
     Raises:
         ValueError: a number is out of its range.
     """
+
+    reading: ClassVar[Reading] = Reading.AS_SHOWN
+    can_be_downloaded: ClassVar[bool] = False
 
     num_ssl_images: int
     num_validation_images: int
@@ -88,7 +97,7 @@ class ImageFiles(Dataset):
         """Files and labels of a split, in the order of its images."""
         if split is Split.TEST:
             return self.test_files(folder)
-        return self._ordered(folder)[self._rows(split)]
+        return self._ordered(self.training_files(folder), folder)[self._rows(split)]
 
     def unlabelled(self, folder: Path) -> Images:
         """Images of the TRAIN split in its order, uint8, shape (num_ssl_images, 3, size, size)."""
@@ -96,42 +105,102 @@ class ImageFiles(Dataset):
 
     def labelled(self, folder: Path, split: Split) -> LabelledImages:
         """Images and labels of one split: squares mapped into memory, decoded when that has not been done, or files."""
+        cache = cache_folder(folder)
         if self.crops_from == "originals":
             files = self.files(folder, split)
+            if split is Split.TEST and (broken := survey(files, self.reading, cache).problems):
+                raise BrokenImagesError(files.root, broken, cache)  # of the others a start has looked at all
             return LabelledImages(self._originals(files), torch.from_numpy(files.labels))
-        cache = cache_folder(folder)
         if split is Split.TEST:
             files = self.test_files(folder)
             return self._read(files, fingerprint(files, cache), cache)
         # One file for both: what they hold are two slices of it.
-        files = self._ordered(folder)[: self.num_validation_images + self.num_ssl_images]
+        files = self._used(self._ordered(self.training_files(folder), folder))
         everything, rows = self._read(files, fingerprint(self.training_files(folder), cache), cache), self._rows(split)
         return LabelledImages(everything.images[rows], everything.labels[rows])
 
-    def check(self, folder: Path) -> None:
-        """List the files, and decode all of them once and for all, or, of originals, some."""
-        if self.crops_from == "squares":
-            super().check(folder)
-            return
-        for split in (Split.TRAIN, Split.VALIDATION):
-            images = self._originals(self.files(folder, split))
-            some = torch.randperm(len(images), generator=stream("check", self.split_seed))[:_NUM_CHECKED]
-            images[some]
-        self.label_lists_in(folder)
+    def check(self, folder: Path) -> Sequence[str]:
+        """List the files of all parts, look at those for training, and decode all of them, or, of originals, some.
+
+        Of the test split names are listed, and nothing is opened.
+        """
+        return self._check(folder, None)
+
+    def glance(self, folder: Path, patience_s: float) -> Sequence[str]:
+        """List the files of all parts, and look at as many as some seconds allow; no decoded image is kept."""
+        return self._check(folder, patience_s)
+
+    def room_needed(self, folder: Path) -> tuple[Path, int]:
+        """The cache, and the size of the squares, unless such ones are there."""
+        cache, squares = cache_folder(folder), self._squares()
+        num_images = self.num_validation_images + self.num_ssl_images
+        if self.crops_from == "originals" or squares.seem_kept(num_images, cache):
+            return cache, 0
+        return cache, squares.num_bytes(num_images)
 
     def fingerprint(self, folder: Path) -> str:
         """sha256 over names and bytes of the training files, and of lists that choose among them."""
         return fingerprint(self.training_files(folder), cache_folder(folder))
 
-    def _ordered(self, folder: Path) -> Listing:
+    def _check(self, folder: Path, patience_s: float | None) -> list[str]:
+        problems: list[str] = []
+        notes: list[str] = []
+        with noting(problems):
+            notes += skipped(test := self.test_files(folder))
+            problems += missing(test)
+        with noting(problems):
+            notes += skipped(files := self.training_files(folder))
+            with noting(problems):
+                files = self._ordered(files, folder)
+                self.label_lists_in(folder)
+            notes += self._look(files, cache_folder(folder), patience_s, problems)
+            if patience_s is None and self.crops_from == "originals" and not problems:
+                self._decode_some(files)
+        raise_any(problems)
+        return notes
+
+    def _look(self, files: Listing, cache: Path, patience_s: float | None, problems: list[str]) -> Iterator[str]:
+        """Look at ordered training files: all of them, for where one is taken out, others come to be used."""
+        found = survey(files, self.reading, cache, patience_s)
+        broken, used = (
+            dict(found.problems),
+            {*self._used(files).names, *found.absent},
+        )  # what is absent cannot be hashed
+        if patience_s is None and self.crops_from == "squares" and not problems and not found.absent:
+            try:
+                self._read(self._used(files), fingerprint(files, cache), cache)
+            except BrokenImagesError as error:
+                broken = {**error.broken, **broken}
+            except DataError as error:  # there is no room, or the cache cannot be written
+                problems += error.problems
+        if broken.keys() & used:
+            problems.append(str(BrokenImagesError(files.root, broken, cache)))
+        elif broken:
+            unused = count(len(broken), "file")
+            yield f"{files.root}: {unused} that no split uses cannot be decoded, e.g. {shown(min(broken))}"
+        yield from in_words(files.root, found, self.reading)
+        if found.num_files < len(files):
+            yield f"{files.root}: {found.num_files:,} of {count(len(files), 'file')} looked at; a start looks at all"
+
+    def _decode_some(self, ordered: Listing) -> None:
+        """Of files that are decoded while training, what is damaged in the middle would show late."""
+        for split in (Split.TRAIN, Split.VALIDATION):
+            images = self._originals(ordered[self._rows(split)])
+            some = torch.randperm(len(images), generator=stream("check", self.split_seed))[:_NUM_CHECKED]
+            images[some]
+
+    def _ordered(self, files: Listing, folder: Path) -> Listing:
         """All training files: validation, pool, rest."""
-        files = self.training_files(folder)
         needed = self.num_validation_images + self.num_ssl_images
         if len(files) < needed:
+            few = max(1, len(files) // 4)
+            enough = f"num_ssl_images: {len(files) - self.num_validation_images}"
+            if len(files) <= self.num_validation_images:
+                enough = f"num_validation_images: {few} and num_ssl_images: {len(files) - few}"
             raise DataError(
                 f"{files.root} holds {len(files)} training images of {self.num_classes} classes, fewer than "
                 f"num_validation_images + num_ssl_images = {self.num_validation_images} + {self.num_ssl_images}; write "
-                f"num_ssl_images: {max(1, len(files) - self.num_validation_images)}"
+                f"{enough}"
             )
         is_listed = self.kept_in_pool(folder, files)
         if (free := int((~is_listed).sum())) < self.num_validation_images:
@@ -145,11 +214,17 @@ class ImageFiles(Dataset):
         start = self.num_validation_images
         return slice(0, start) if split is Split.VALIDATION else slice(start, start + self.num_ssl_images)
 
+    def _used(self, ordered: Listing) -> Listing:
+        return ordered[: self.num_validation_images + self.num_ssl_images]
+
     def _originals(self, files: Listing) -> Originals:
-        return Originals(files, self.image_size, self.crop_share)
+        return Originals(files, self.image_size, self.crop_share, self.reading)
+
+    def _squares(self) -> Squares:
+        return Squares(self.image_size, self.crop_share, self.reading)
 
     def _read(self, files: Listing, content: str, cache: Path) -> LabelledImages:
-        images = cached_pixels(files, content, self.image_size, self.crop_share, cache)
+        images = cached_pixels(files, content, self._squares(), cache)
         return LabelledImages(images, torch.from_numpy(files.labels))
 
 

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from study.errors import DataError
+from study.errors import DataError, raise_any
+
+
+def wrong_size(path: Path, expected: int, *, at_least: bool = False) -> Iterator[str]:
+    """Say when a file has not so many bytes, or fewer; it is not opened."""
+    try:
+        found = path.stat().st_size
+    except OSError as error:
+        yield f"{path}: cannot be read ({error})"
+        return
+    if found < expected or (found > expected and not at_least):
+        problem = "truncated" if found < expected else "too long"
+        wanted = f"at least {expected}" if at_least else f"{expected}"
+        yield f"{path}: {problem}: expected {wanted} bytes, found {found}; fetch the file again"
 
 
 def mapped_bytes(path: Path, shape: tuple[int, ...]) -> Tensor:
@@ -23,11 +37,8 @@ def mapped_bytes(path: Path, shape: tuple[int, ...]) -> Tensor:
         DataError: the file cannot be read or has another size.
     """
     expected = math.prod(shape)
+    raise_any([*wrong_size(path, expected)])
     try:
-        found = path.stat().st_size
-        if found != expected:
-            problem = "truncated" if found < expected else "too long"
-            raise DataError(f"{path}: {problem}: expected {expected} bytes, found {found}; fetch the file again")
         array = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from error

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from study.datasets._decoding import decode_crops, decode_square
 from study.datasets._listing import Listing
+from study.datasets._modes import Reading
+from study.datasets._survey import reason
 from study.datasets.base import OriginalImages
 from study.errors import DataError
 from study.journal.process import num_cpus
@@ -20,20 +22,20 @@ from study.tensors.crops import Crop
 class Originals(OriginalImages):
     """The images of a listing, see `OriginalImages`."""
 
-    def __init__(self, files: Listing, size: int, crop_share: float) -> None:
-        """`size` and `crop_share` are those of what indexing gives."""
+    def __init__(self, files: Listing, size: int, crop_share: float, reading: Reading) -> None:
+        """`size` and `crop_share` are those of what indexing gives, `reading` that of all views."""
         import torchvision.transforms.v2  # noqa: F401 - here, before threads need it all at once
 
-        self._files, self._crop_share = files, crop_share
+        self._files, self._crop_share, self._reading = files, crop_share, reading
         self.shape = torch.Size((len(files), 3, size, size))
 
     def read(self, row: int, into: Tensor) -> None:
         """Decode the view of evaluations, see the base class."""
-        self._decode(row, lambda path: decode_square(path, into.numpy(), self._crop_share))
+        self._decode(row, lambda path: decode_square(path, into.numpy(), self._crop_share, self._reading))
 
     def cut(self, row: int, crops: Sequence[Crop], into: Sequence[Tensor]) -> None:
         """Decode an image once, and cut, see the base class."""
-        self._decode(row, lambda path: decode_crops(path, crops, [view.numpy() for view in into]))
+        self._decode(row, lambda path: decode_crops(path, crops, [view.numpy() for view in into], self._reading))
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         """Views of evaluations, decoded by as many threads as there are processors."""
@@ -56,7 +58,6 @@ class Originals(OriginalImages):
             raise
         except Exception as error:  # libraries of formats raise anything
             what = "read" if isinstance(error, OSError) and error.errno else "decoded"
-            reason = str(error) or type(error).__name__
             raise DataError(
-                f"{path}: cannot be {what} ({reason}); fetch it again, or take it out of the dataset"
+                f"{path}: cannot be {what} ({reason(error)}); fetch it again, or take it out of the dataset"
             ) from error

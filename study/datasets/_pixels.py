@@ -17,70 +17,109 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from study import amounts
 from study.datasets._decoding import decode_square
-from study.datasets._listing import Listing, writing
+from study.datasets._listing import Listing, remembered, writing
 from study.datasets._mapped import mapped_bytes
+from study.datasets._modes import Reading
+from study.datasets._survey import BrokenImagesError, reason
 from study.errors import DataError
 from study.journal.files import write_json
 from study.journal.process import num_cpus
 
 _CHUNK = 64  # images per task
-_MOST_NAMED = 20
 
 
-def cached_pixels(listing: Listing, content: str, size: int, crop_share: float, cache: Path) -> Tensor:
-    """Decode the squares of a listing (see `decode_square`) unless that has been done, and map them into memory.
+@dataclass(frozen=True)
+class Squares:
+    """What is kept of image files, see `decode_square`.
+
+    Attributes:
+        size: height and width.
+        crop_share: in (0, 1].
+        reading: what becomes of orientation and transparency.
+    """
+
+    size: int
+    crop_share: float
+    reading: Reading
+
+    @property
+    def kind(self) -> dict[str, Any]:
+        """What is written down beside them."""
+        return {"crop_share": self.crop_share, "reading": self.reading}
+
+    def shape(self, listing: Listing) -> tuple[int, ...]:
+        """Shape of all images of a listing."""
+        return len(listing), 3, self.size, self.size
+
+    def num_bytes(self, num_images: int) -> int:
+        """Room that they take."""
+        return num_images * 3 * self.size**2
+
+    def seem_kept(self, num_images: int, cache: Path) -> bool:
+        """Whether as many of this kind are kept, of whatever files."""
+        wanted = {"shape": [num_images, 3, self.size, self.size], **self.kind}
+        records = (remembered(file) for file in cache.glob("*.json"))
+        return any({"reading": Reading.AS_STORED, **record}.items() >= wanted.items() for record in records if record)
+
+    def file(self, listing: Listing, content: str, cache: Path) -> Path:
+        """Where they lie; a rule of decoding that changes has another file, for pixels of the old one are not those."""
+        text = f"{self.reading.version}\0{content}\0{self.size}\0{self.crop_share!r}\n" + "\n".join(listing.names)
+        return cache / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.uint8"
+
+
+def cached_pixels(listing: Listing, content: str, squares: Squares, cache: Path) -> Tensor:
+    """Decode the squares of a listing unless that has been done, and map them into memory.
 
     Args:
         listing: files in the order in which they are wanted.
         content: hash of what is in the files.
-        size: height and width.
-        crop_share: in (0, 1].
+        squares: what is kept of them.
         cache: folder.
 
     Returns:
         uint8, shape (num_images, 3, size, size); nobody may write into it.
 
     Raises:
-        DataError: files cannot be decoded (they are named), or the cache has no room or cannot be written.
+        BrokenImagesError: files cannot be decoded; all are named.
+        DataError: the cache has no room or cannot be written.
     """
-    key = hashlib.sha256(f"1\0{content}\0{size}\0{crop_share!r}\n".encode() + "\n".join(listing.names).encode())
-    target = cache / f"{key.hexdigest()[:24]}.uint8"
-    shape = (len(listing), 3, size, size)
+    target, shape = squares.file(listing, content, cache), squares.shape(listing)
     if not target.with_suffix(".json").exists():
         with writing(cache), _alone(target.with_suffix(".lock")):
             if not target.with_suffix(".json").exists():  # another process may have been first
-                _decode_all(listing, target, shape, crop_share)
-                write_json(target.with_suffix(".json"), {"shape": shape, "files": content, "crop_share": crop_share})
+                _decode_all(listing, target, squares)
+                write_json(target.with_suffix(".json"), {"shape": shape, "files": content, **squares.kind})
     return mapped_bytes(target, shape)
 
 
-def _decode_all(listing: Listing, target: Path, shape: tuple[int, ...], crop_share: float) -> None:
+def _decode_all(listing: Listing, target: Path, squares: Squares) -> None:
+    shape = squares.shape(listing)
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".draft.", suffix=".tmp", delete=False) as draft:
         path = Path(draft.name)
         try:
             _reserve(draft.fileno(), math.prod(shape), len(listing), target.parent)
             pixels = np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
 
-            def decode(start: int) -> list[str]:
+            def decode(start: int) -> dict[str, str]:
                 rows = range(start, min(start + _CHUNK, len(listing)))
-                problems = [_decode(listing.root / listing.names[i], pixels[i], crop_share) for i in rows]
-                return [problem for problem in problems if problem]
+                tried = {listing.names[i]: _decode(listing.root / listing.names[i], pixels[i], squares) for i in rows}
+                return {name: wrong for name, wrong in tried.items() if wrong}
 
             with ThreadPoolExecutor(num_cpus()) as pool:
-                failed = [problem for some in pool.map(decode, range(0, len(listing), _CHUNK)) for problem in some]
-            if failed:
-                named = "".join(f"\n  - {problem}" for problem in failed[:_MOST_NAMED])
-                more = f"\n  … and {len(failed) - _MOST_NAMED} more" if len(failed) > _MOST_NAMED else ""
-                raise DataError(
-                    f"{len(failed)} images cannot be decoded; fetch them again or take them out:{named}{more}"
-                )
+                tried = pool.map(decode, range(0, len(listing), _CHUNK))
+                broken = {name: wrong for some in tried for name, wrong in some.items()}
+            if broken:
+                raise BrokenImagesError(listing.root, broken, target.parent)
             pixels.flush()
             path.chmod(0o644)  # the draft's 0600 would hide it from colleagues
             path.replace(target)
@@ -98,17 +137,17 @@ def _reserve(file: int, size: int, num_images: int, folder: Path) -> None:
     except OSError as error:
         free = shutil.disk_usage(folder).free
         raise DataError(
-            f"{num_images} decoded images need {size / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free "
+            f"{num_images} decoded images need {amounts.size(size)} in {folder}, where {amounts.size(free)} are free "
             f"({error}); set STUDY_CACHE to a folder with more room, or make image_size smaller"
         ) from error
 
 
-def _decode(path: Path, row: NDArray[np.uint8], crop_share: float) -> str | None:
+def _decode(path: Path, row: NDArray[np.uint8], squares: Squares) -> str | None:
     """Fill a row with an image; say what is wrong with it, if anything."""
     try:
-        decode_square(path, row, crop_share)
+        decode_square(path, row, squares.crop_share, squares.reading)
     except Exception as error:  # noqa: BLE001 - libraries of formats raise anything; all files are tried first
-        return f"{path}: {error or type(error).__name__}"
+        return reason(error)
     return None
 
 

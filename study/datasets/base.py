@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -80,11 +81,13 @@ class Dataset(ABC):
         num_classes: number of classes.
         num_channels: 1 for grey images, 3 for colours.
         image_size: height and width in pixels.
+        can_be_downloaded: whether `download` fetches what is not there.
     """
 
     num_classes: int
     num_channels: int
     image_size: int
+    can_be_downloaded: ClassVar[bool] = True
 
     @abstractmethod
     def locate(self, roots: Sequence[Path]) -> Path:
@@ -118,15 +121,29 @@ class Dataset(ABC):
         """
         return {}
 
-    def check(self, folder: Path) -> None:
+    def check(self, folder: Path) -> Sequence[str]:
         """Read what training and tuning need, so that what is wrong is found before anything is started.
 
+        Of the test split it may look at names and sizes of files, not into them.
+
+        Returns:
+            What a user should know: files that are skipped, or are read in a way that may surprise.
+
         Raises:
-            DataError: see `labelled`.
+            DataError: see `labelled`; with all that is wrong.
         """
         for split in (Split.TRAIN, Split.VALIDATION):
             self.labelled(folder, split)
         self.label_lists_in(folder)
+        return ()
+
+    def glance(self, folder: Path, patience_s: float) -> Sequence[str]:  # noqa: ARG002 - for those that are large
+        """As much of `check` as fits into some seconds, for a look before a start; writes nothing."""
+        return self.check(folder) or ()
+
+    def room_needed(self, folder: Path) -> tuple[Path, int]:
+        """Where decoded training images will be kept, and how many bytes they will still take there."""
+        return folder, 0
 
     @abstractmethod
     def fingerprint(self, folder: Path) -> str:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from study.datasets._idx import find_idx, idx_bytes, read_idx
+from study.datasets._mapped import wrong_size
 from study.datasets.base import Dataset, LabelledImages, Split
-from study.errors import DataError
+from study.errors import DataError, noting, raise_any
 from study.tensors.streams import stream
 
 _NUM_IMAGES = {"train": 60_000, "t10k": 10_000}
@@ -95,6 +96,20 @@ class FashionMNIST(Dataset):
             return LabelledImages(_read_images(folder, "t10k"), _read_labels(folder, "t10k"))
         rows = self._rows(split)
         return LabelledImages(_read_images(folder, "train")[rows], _read_labels(folder, "train")[rows])
+
+    def check(self, folder: Path) -> Sequence[str]:
+        """Read the training files, and compare the sizes of test files, unless compressed, with what they must be."""
+        problems: list[str] = []
+        num_test = _NUM_IMAGES["t10k"]
+        sizes = (16 + num_test * self.image_size**2, 8 + num_test)
+        for name, expected in zip(_file_names("t10k"), sizes, strict=True):
+            path = find_idx(folder, name)
+            if path is not None and path.suffix != ".gz":
+                problems += wrong_size(path, expected)
+        with noting(problems):
+            super().check(folder)
+        raise_any(problems)
+        return ()
 
     def fingerprint(self, folder: Path) -> str:
         """sha256 over names and decompressed bytes of the training files; compression does not matter."""

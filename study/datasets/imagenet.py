@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from study.datasets._folders import class_folders, list_classes
 from study.datasets._image_files import CropsFrom, ImageFiles, cache_folder
-from study.datasets._listing import Listing, class_folders, list_classes
+from study.datasets._listing import Listing
+from study.datasets._modes import Reading
 from study.datasets._places import find_folder, missing_files
 from study.datasets.base import Split
 from study.errors import DataError, shown
@@ -50,6 +52,8 @@ class ImageNet(ImageFiles):
         ValueError: a percentage is out of (0, 100] or stands twice; see also `ImageFiles`.
     """
 
+    reading = Reading.AS_STORED  # every published number on ImageNet has it
+
     num_ssl_images: int = 1_271_167
     num_validation_images: int = 10_000
     num_classes: int = 1000
@@ -78,9 +82,12 @@ class ImageNet(ImageFiles):
 
     def test_files(self, folder: Path) -> Listing:
         """All files of the chosen classes in `val`."""
-        if not any(_CLASS.fullmatch(name) for name in class_folders(folder / "val")):
+        there = [name for name in class_folders(folder / "val") if _CLASS.fullmatch(name)]
+        if not there:
             raise DataError(f"{folder / 'val'}: expected one folder per class; sort the validation images into them")
-        return list_classes(folder / "val", self._classes(folder))
+        classes = self._chosen(folder)
+        others = [] if self.class_list else sorted({*there} - {*classes})
+        return list_classes(folder / "val", classes, others)
 
     def kept_in_pool(self, folder: Path, files: Listing) -> NDArray[np.bool_]:
         """Training files that stand in a list of labels."""
@@ -116,17 +123,23 @@ class ImageNet(ImageFiles):
         return sha256(f"{files}\n{lists}".encode()).hexdigest()
 
     def _classes(self, folder: Path) -> list[str]:
-        there = [name for name in class_folders(folder / "train") if _CLASS.fullmatch(name)]
-        wanted = there if self.class_list is None else sorted(_lines(self.class_list, folder)[0])
-        place = self.class_list or folder / "train"
-        if strange := [name for name in wanted if name not in {*there}]:
+        """The chosen classes, as many as there must be."""
+        place, wanted = self.class_list or folder / "train", self._chosen(folder)
+        if strange := sorted({*wanted} - {*self._there(folder)}):
             raise DataError(f"{place}: {folder / 'train'} has no folders for {len(strange)} classes: {shown(strange)}")
         if len(wanted) != self.num_classes:
             raise DataError(
                 f"{place} has {len(wanted)} classes, but dataset.num_classes is {self.num_classes}; "
-                + ("the dataset is incomplete" if self.class_list is None else f"write num_classes: {len(wanted)}")
+                + ("the dataset is incomplete, or " if self.class_list is None else "")
+                + f"write num_classes: {len(wanted)}"
             )
         return wanted
+
+    def _chosen(self, folder: Path) -> list[str]:
+        return self._there(folder) if self.class_list is None else sorted(_lines(self.class_list, folder)[0])
+
+    def _there(self, folder: Path) -> list[str]:
+        return [name for name in class_folders(folder / "train") if _CLASS.fullmatch(name)]
 
 
 def _lines(source: str, folder: Path) -> tuple[list[str], str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from study.datasets._image_files import CropsFrom, ImageFiles
-from study.datasets._listing import Listing
+from study.datasets._listing import Listing, is_utf8
+from study.datasets._modes import Reading
 from study.datasets._places import find_folder, missing_files
 from study.errors import DataError, shown
 
@@ -34,6 +35,8 @@ class INaturalist2018(ImageFiles):
     Attributes:
         num_classes: number of species.
     """
+
+    reading = Reading.AS_STORED  # as published numbers have it
 
     num_ssl_images: int = 413_087
     num_validation_images: int = 24_426
@@ -73,10 +76,12 @@ class INaturalist2018(ImageFiles):
             ) from error
         if len(pairs) != len(names):
             raise DataError(f"{path}: {len(names)} images, but {len(pairs)} annotations; fetch it again")
-        if strange := [file for file, _ in pairs if file.startswith("/") or ".." in file.split("/")]:
+        if strange := [f for f, _ in pairs if f.startswith("/") or ".." in f.split("/") or not is_utf8(f)]:
             raise DataError(f"{path}: {shown(strange[0])} lies outside of the dataset")
         labels = np.array([label for _, label in pairs], dtype=np.int64)
         if len(labels) == 0 or labels.min() < 0 or labels.max() >= self.num_classes:
             found = f"{labels.min()}–{labels.max()}" if len(labels) else "none"
             raise DataError(f"{path}: categories must be in [0, {self.num_classes}), found {found}")
+        if absent := sorted({*range(self.num_classes)} - {*labels.tolist()}):
+            raise DataError(f"{path}: no images of {len(absent)} categories: {shown(absent)}; fetch it again")
         return Listing(folder, tuple(file for file, _ in pairs), labels)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from study.datasets._held_out import require_counts, shuffled
-from study.datasets._mapped import mapped_bytes
+from study.datasets._mapped import mapped_bytes, wrong_size
 from study.datasets._places import download_with_torchvision, find_folder, missing_files
 from study.datasets.base import Dataset, LabelledImages, Split
-from study.errors import DataError
+from study.errors import DataError, noting, raise_any
 from study.fetching import sha256_of
 
 _FILES = ("train_X.bin", "train_y.bin", "unlabeled_X.bin", "test_X.bin", "test_y.bin")
@@ -88,6 +88,16 @@ class STL10(Dataset):
         start = self.num_validation_images
         rows = order[:start] if split is Split.VALIDATION else order[start:]
         return LabelledImages(everything.images[rows], everything.labels[rows])
+
+    def check(self, folder: Path) -> Sequence[str]:
+        """Read the training files, and compare the sizes of the test files with what they must be."""
+        problems: list[str] = []
+        for name, expected in (("test_X.bin", self.num_test * 3 * 96 * 96), ("test_y.bin", self.num_test)):
+            problems += wrong_size(folder / name, expected)
+        with noting(problems):
+            super().check(folder)
+        raise_any(problems)
+        return ()
 
     def fingerprint(self, folder: Path) -> str:
         """sha256 over names and sums of the training files and of the images without labels."""

@@ -45,7 +45,7 @@ class LocalExecutor(Executor):
         """
         gpus, size = visible_gpus(), processes_per_run
         self._gpus = [",".join(gpus[i : i + size]) for i in range(0, len(gpus) - size + 1, size)]
-        self.slots = slots or len(self._gpus) or max(1, num_cores() // size)
+        self.slots = slots or usual_slots(len(gpus), size)
         self._processes: dict[tuple[str, int], tuple[multiprocessing.process.BaseProcess, str | None]] = {}
         os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -95,6 +95,16 @@ class LocalExecutor(Executor):
         self._processes = {key: (p, gpu) for key, (p, gpu) in self._processes.items() if p.is_alive()}
         taken = [gpu for _, gpu in self._processes.values()]
         return min(self._gpus, key=taken.count, default=None)
+
+
+def usual_slots(num_gpus: int, processes_per_run: int) -> int:
+    """Attempts at once where nothing says how many: as many as have GPUs, where there are any, else cores of their own.
+
+    Args:
+        num_gpus: GPUs of this machine.
+        processes_per_run: processes of an attempt, each with a GPU or a core.
+    """
+    return num_gpus // processes_per_run or max(1, num_cores() // processes_per_run)
 
 
 def num_cores() -> int:

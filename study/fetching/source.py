@@ -62,6 +62,10 @@ class Source:
         """File name without folders."""
         return Path(unquote(urlsplit(self.location).path) if self._scheme else self.location).name
 
+    def is_here(self, downloads: Path) -> bool:
+        """Whether `file` needs no network."""
+        return not self.is_remote or self._target(downloads).exists()
+
     def file(self, downloads: Path) -> tuple[Path, str]:
         """Return the local file and its sha256; what is remote is downloaded into `downloads` unless it is there.
 
@@ -89,9 +93,12 @@ class Source:
             raise DataError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
         return path
 
-    def _downloaded(self, downloads: Path) -> Path:
+    def _target(self, downloads: Path) -> Path:
         place = hashlib.sha256(self.location.encode()).hexdigest()[:12]
-        target = downloads / f"{place}-{self.name or 'file'}"
+        return downloads / f"{place}-{self.name or 'file'}"
+
+    def _downloaded(self, downloads: Path) -> Path:
+        target = self._target(downloads)
         if not target.exists():
             try:
                 downloads.mkdir(parents=True, exist_ok=True)

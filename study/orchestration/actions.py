@@ -18,7 +18,7 @@ from study.journal.process import is_alive, is_on_this_host, this_process
 from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
 from study.orchestration.amendments import amended, is_amendment
 from study.orchestration.aside import REPLACED, set_aside
-from study.orchestration.provenance import code_for
+from study.orchestration.code import code_for
 from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
 from study.plan.model import SCHEMA_VERSION, Plan
 from study.plan.spec import EvaluationRequest, RunSpec

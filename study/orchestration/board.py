@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from study.amounts import duration
 from study.orchestration.forecast import Forecast
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus, RunView
@@ -125,14 +126,6 @@ class Board:
             if view.status in (RunStatus.FAILED, RunStatus.INFEASIBLE)
         ]
         return Group(*parts, *troubled)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `45 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _active(progress: Progress) -> Sequence[tuple[str, RunView]]:

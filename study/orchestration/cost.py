@@ -1,18 +1,15 @@
-"""What a study costs in hours of its slots and in disk, phase by phase."""
+"""What a study costs in time of its slots and in disk, phase by phase."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from study.datasets.base import Dataset
+from study.amounts import duration, size
 from study.orchestration.forecast import Forecast
-from study.plan.components import build
-from study.plan.expand import base_spec
-from study.plan.model import Component, Phase, Plan
-
-_GB = 1e9
-_COUNTED = ("num_ssl_images", "num_validation_images")
+from study.orchestration.outlook import PhaseOutlook, Slots
+from study.orchestration.room import bytes_at_once, bytes_kept, bytes_of_weights
+from study.paths import HomePaths
+from study.plan.model import Phase, Plan
 
 
 def speed_source(images_per_second: float | None) -> str:
@@ -22,46 +19,34 @@ def speed_source(images_per_second: float | None) -> str:
     return f"at {images_per_second:g} images per second"
 
 
-def describe_cost(plan: Plan, expected: Forecast) -> Iterator[str]:
-    """Hours of a slot, tuning and confirming apart, and disk; a slot is a GPU where runs have one."""
-    hours = {phase: expected.num_runs[phase] * expected.seconds[phase] / 3600 for phase in Phase}
-    parts = ", ".join(f"{phase} {hours[phase]:,.1f}" for phase in Phase)
-    yield f"Hours of a slot (GPU-hours where a slot is a GPU): {parts}; all {sum(hours.values()):,.1f}."
-    weights = num_weights(plan) * 4 / _GB
-    runs = sum(expected.num_runs.values()) * weights
-    images = decoded_gb(plan)
-    text = f"Disk: {runs:,.1f} GB for the weights of all runs ({weights:.2f} GB each)"
-    # A checkpoint has the weights and, with Adam, two moments of each.
-    yield (
-        text
-        + f", {3 * weights:.2f} GB per run at once"
-        + (f", {images:,.1f} GB for decoded images." if images else ".")
+def seconds_left(outlook: Mapping[Phase, PhaseOutlook], expected: Forecast) -> dict[Phase, float]:
+    """Slot-seconds of what is left, by phase; runs that are only evaluated cost no training."""
+    return {
+        phase: one.num_to_train * (expected.training[phase] + expected.evaluating[phase])
+        + one.num_to_evaluate * expected.evaluating[phase]
+        for phase, one in outlook.items()
+    }
+
+
+def describe_time(
+    outlook: Mapping[Phase, PhaseOutlook], expected: Forecast, slots: Slots, source: str
+) -> Iterator[str]:
+    """Time of a slot, phase by phase, and of all slots; a slot is a GPU where runs have one."""
+    left = seconds_left(outlook, expected)
+    parts = ", ".join(f"{phase} {duration(left[phase])}" for phase in Phase if outlook[phase].num_left)
+    total = sum(left.values())
+    yield f"Time of one slot (GPU time where a slot is a GPU): {parts}; all {duration(total)} ({source})."
+    longest = max(
+        expected.training[phase] + expected.evaluating[phase] for phase, one in outlook.items() if one.num_left
     )
+    yield f"Expected: {duration(max(total / slots.number, longest))} with {slots}."
 
 
-def num_weights(plan: Plan) -> int:
-    """Numbers in the network of the plan's method; nothing is allocated."""
-    import torch
-
-    from study.training.assemble import build_network
-
-    with torch.device("meta"):
-        network = build_network(base_spec(plan, plan.confirm.base_seeds[0]).training)
-    return sum(math.prod(tensor.shape) for tensor in network.state_dict().values())
-
-
-def decoded_gb(plan: Plan) -> float:
-    """Size of the decoded training images that are kept, where the dataset keeps any; test images come on top."""
-    datasets = [plan.dataset]
-    for dataset in (plan.tune.dataset, *(evaluation.dataset for evaluation in plan.evaluations)):
-        if dataset is not None and dataset not in datasets:
-            datasets.append(dataset)
-    return sum(map(_decoded_gb, datasets))
-
-
-def _decoded_gb(component: Component) -> float:
-    dataset: Dataset = build("datasets", component)
-    if getattr(dataset, "crops_from", None) != "squares":
-        return 0.0
-    num_images = sum(component.params[name] for name in _COUNTED)
-    return float(num_images * dataset.num_channels * dataset.image_size**2 / _GB)
+def describe_disk(
+    plan: Plan, home: HomePaths, outlook: Mapping[Phase, PhaseOutlook], slots: Slots, num_decoded_bytes: int
+) -> str:
+    """What the runs that are left will take, and decoded images."""
+    weights = size(bytes_of_weights(plan))
+    runs = f"{size(bytes_kept(plan, outlook) + bytes_at_once(plan, outlook, slots.number))} in {home.root}"
+    images = f", {size(num_decoded_bytes)} for decoded images" if num_decoded_bytes else ""
+    return f"Disk: {runs} for what is left (weights of {weights} per run, and checkpoints){images}."

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -24,11 +25,15 @@ class Forecast:
 
     Attributes:
         num_runs: runs that the plan needs, by phase.
-        seconds: seconds that one run of a phase keeps a slot busy.
+        seconds: seconds that one run of a phase keeps a slot busy, on average.
+        training: seconds of training, of a run that trains.
+        evaluating: seconds of the evaluations of a run.
     """
 
     num_runs: Mapping[Phase, int]
     seconds: Mapping[Phase, float]
+    training: Mapping[Phase, float] = field(default_factory=dict)
+    evaluating: Mapping[Phase, float] = field(default_factory=dict)
 
     def total_s(self) -> float:
         """Slot-seconds of the whole plan."""
@@ -55,7 +60,10 @@ class Forecast:
             ]
             if costs:
                 measured[phase] = fmean(costs)
-        return Forecast(self.num_runs, {**self.seconds, **measured})
+        return replace(self, seconds={**self.seconds, **measured})
+
+
+NOTHING = Forecast(*(dict.fromkeys(Phase, 0) for _ in range(4)))  # of a plan of which nothing is left
 
 
 def count_runs(plan: Plan) -> dict[Phase, int]:
@@ -80,21 +88,19 @@ def forecast(plan: Plan, images_per_second: float | None = None) -> Forecast:
     """
     continued = next(arm for arm in plan.arms if arm.continued)
     spec = run_spec(plan, continued, continued.start, plan.confirm.base_seeds[0], 1, Phase.CONFIRM)
-    if images_per_second is None:
-        step = _seconds_per_step(spec.training)
-    else:
-        step = plan.continuation.batch_size / images_per_second
+    step = _timed(spec.training) if images_per_second is None else plan.continuation.batch_size / images_per_second
     base = base_spec(plan, plan.confirm.base_seeds[0]).training
-    seconds = {Phase.PREPARE: 0.0}
+    training, evaluating = {Phase.PREPARE: 0.0}, {Phase.PREPARE: 0.0}
     if base["epochs"]:
         base_step = step * base["batch_size"] / plan.continuation.batch_size
-        seconds[Phase.PREPARE] = base["epochs"] * (_num_images(plan.dataset) // base["batch_size"]) * base_step
+        training[Phase.PREPARE] = base["epochs"] * (_num_images(plan.dataset) // base["batch_size"]) * base_step
     for phase in (Phase.TUNE, Phase.CONFIRM):
         own = plan.during(phase)
         own_step = step * own.continuation.batch_size / plan.continuation.batch_size
         steps = own.continuation.epochs * (_num_images(own.dataset) // own.continuation.batch_size)
-        seconds[phase] = _share_trained(plan, phase) * steps * own_step + _evaluation_s(own, phase, own_step)
-    return Forecast(count_runs(plan), seconds)
+        training[phase], evaluating[phase] = steps * own_step, _evaluation_s(own, phase, own_step)
+    seconds = {phase: _share_trained(plan, phase) * training[phase] + evaluating[phase] for phase in Phase}
+    return Forecast(count_runs(plan), seconds, training, evaluating)
 
 
 def _share_trained(plan: Plan, phase: Phase) -> float:
@@ -123,6 +129,18 @@ def _evaluation_s(plan: Plan, phase: Phase, step: float) -> float:
 
 def _num_images(dataset: Component) -> int:
     return int(dataset.params.get("num_ssl_images", 0))
+
+
+_timings: dict[str, float] = {}
+
+
+def _timed(training: Mapping[str, Any]) -> float:
+    """Seconds of a step, timed once for all blocks of a study that have the same steps."""
+    kind = {key: value for key, value in training.items() if key not in ("initial", "seeds", "epochs", "optimizer")}
+    key = json.dumps(kind, sort_keys=True)
+    if key not in _timings:
+        _timings[key] = _seconds_per_step(training)
+    return _timings[key]
 
 
 def _seconds_per_step(training: Mapping[str, Any]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from study.errors import DataError
@@ -13,7 +12,7 @@ from study.plan.expand import base_spec
 from study.plan.model import Imported, Plan
 
 
-def with_known_hash(plan: Plan, home: HomePaths, say: Callable[[str], object]) -> Plan:
+def with_known_hash(plan: Plan, home: HomePaths, *, may_download: bool = True) -> tuple[Plan, list[str]]:
     """The plan with the hash of the checkpoint that it imports; a remote file is downloaded into the home.
 
     What has been imported is not asked for again: the file may be gone by then.
@@ -21,34 +20,53 @@ def with_known_hash(plan: Plan, home: HomePaths, say: Callable[[str], object]) -
     Args:
         plan: the study.
         home: keeps downloads.
-        say: takes the line that the sweep file lacks.
+        may_download: whether a file that is not here is fetched; else the hash stays as it is given.
+
+    Returns:
+        The plan, and what a user should know: the line that the sweep file lacks, or that a file is not here yet.
 
     Raises:
         DataError: the file is not there, cannot be downloaded, or has another hash.
     """
     imported = plan.imported
     if imported is None:
-        return plan
+        return plan, []
     if "://" not in imported.checkpoint:  # jobs start in other folders
         imported = replace(imported, checkpoint=str(from_user(imported.checkpoint).absolute()))
         plan = replace(plan, imported=imported)
-    before = _before(plan, home, imported)
+    source, downloads = Source.parse(imported.checkpoint, imported.sha256), home.checkpoints / "downloads"
+    before = _before(plan, home, imported, is_here=may_download or source.is_here(downloads))
     if before is not None and _is_imported(plan, home, before):
-        return replace(plan, imported=replace(imported, sha256=before))
-    _, found = Source.parse(imported.checkpoint, imported.sha256).file(home.checkpoints / "downloads")
+        return replace(plan, imported=replace(imported, sha256=before)), []
+    if not may_download and not source.is_here(downloads):
+        return replace(plan, imported=replace(imported, sha256=before)), [
+            f"{imported.checkpoint} is not here yet; a start downloads it into {downloads}"
+        ]
+    _, found = source.file(downloads)
+    notes = []
     if imported.sha256 is None:
         line = f"  sha256: {found}"
-        say(f"The hash of {imported.checkpoint} was not checked; to check it from now on, add to base:\n{line}")
-    return replace(plan, imported=replace(imported, sha256=found))
+        notes = [f"the hash of {imported.checkpoint} was not checked; to check it from now on, add to base:\n{line}"]
+    return replace(plan, imported=replace(imported, sha256=found)), notes
 
 
-def _before(plan: Plan, home: HomePaths, imported: Imported) -> str | None:
+def is_far(plan: Plan, home: HomePaths) -> bool:
+    """Whether the checkpoint that a plan imports has to be downloaded, and has not been imported before."""
+    imported = plan.imported
+    if imported is None or Source.parse(imported.checkpoint, imported.sha256).is_here(home.checkpoints / "downloads"):
+        return False
+    return imported.sha256 is None or not _is_imported(plan, home, imported.sha256)
+
+
+def _before(plan: Plan, home: HomePaths, imported: Imported, *, is_here: bool) -> str | None:
     """The hash that the sweep file gives, or the one that was found when the study was started first."""
     if imported.sha256 is not None:
         return imported.sha256
     stored = (read_json_or_none(home.study(plan.study).plan) or {}).get("imported") or {}
     if stored.get("checkpoint") != imported.checkpoint or stored.get("sha256") is None:
         return None
+    if not is_here:
+        return str(stored["sha256"])
     try:  # another file in the same place is another study
         return Source.parse(imported.checkpoint).file(home.checkpoints / "downloads")[1]
     except DataError:

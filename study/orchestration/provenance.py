@@ -1,20 +1,18 @@
-"""Before a study goes on: what other code has made is told or refused, and the code that will make the rest is kept."""
+"""Before a study goes on: what other code has made is told or refused."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
 from study.errors import HomeError
+from study.orchestration.actions import read_trials
 from study.orchestration.aside import ACCEPTED, occasions, set_aside
+from study.orchestration.decide import evaluations_for, known_specs
 from study.paths import HomePaths
 from study.plan.identity import digest
-from study.plan.spec import EvaluationRequest, RunSpec
+from study.plan.model import Plan
 from study.provenance.audit import CodeAudit, Wanted, describe, targets
-from study.provenance.commit import commit, uncommitted
-from study.provenance.identity import evaluation_code, training_code
-from study.provenance.store import keep
 
 
 def check_code(home: HomePaths, study: str, runs: Sequence[Wanted], *, accept_change: bool) -> str | None:
@@ -53,20 +51,11 @@ def check_code(home: HomePaths, study: str, runs: Sequence[Wanted], *, accept_ch
     )
 
 
-def code_for(home: HomePaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest]) -> dict[str, Any]:
-    """Keep the code that a run will execute; return what its job says of it.
-
-    Keys: `commit`, with `-dirty` behind it when an executed file differs from it; `uncommitted`, those files (path →
-    `changed` or `new`); `code`, the hash of what its training can execute, and of each evaluation by its key.
-    """
-    training = training_code(spec.training)
-    judging = {request.key: evaluation_code(request.evaluation, spec.training) for request in evaluations}
-    for identity in (training, *judging.values()):
-        keep(home, identity)
-    differing = uncommitted(sorted({path for identity in (training, *judging.values()) for path in identity.files}))
-    found = commit()
-    return {
-        "commit": f"{found}-dirty" if found and differing else found,
-        "uncommitted": differing,
-        "code": {"training": training.hash, "evaluations": {key: each.hash for key, each in judging.items()}},
-    }
+def wanted(home: HomePaths, plan: Plan) -> list[Wanted]:
+    """Every run and base that a plan needs as far as it is known yet, with what it is evaluated on."""
+    study = home.study(plan.study)
+    trials = {arm.name: read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
+    return [
+        Wanted(home.run_of(plan.study, spec.run_id, phase), spec, evaluations_for(plan, phase))
+        for spec, phase in known_specs(plan, trials)
+    ]

@@ -25,23 +25,31 @@ _DRAFT = ".reuse."
 class TrainedRuns:
     """The completed trainings of the other studies of a home, as they are when first asked for."""
 
-    def __init__(self, home: HomePaths, study: str) -> None:
-        """Remove what a kill in the middle of taking over has left; whoever asks holds the study's lease."""
+    def __init__(self, home: HomePaths, study: str, *, has_lease: bool = True) -> None:
+        """With the study's lease, remove what a kill in the middle of taking over has left; without it, only look."""
         self._home, self._study, self._audit = home, study, CodeAudit(home)
         self._redone = {run["run_id"] for aside in occasions(home.study(study)) for run in aside.runs}
+        if not has_lease:
+            return
         for draft in home.study(study).root.glob(f"{_DRAFT}*"):
             shutil.rmtree(draft, ignore_errors=True)
+
+    def find(self, spec: RunSpec) -> RunPaths | None:
+        """An equal run of another study that can be taken over; None when there is none, or it is to be made anew."""
+        if spec.run_id in self._redone:
+            return None
+        return next(
+            filter(None, (self._usable(path, spec) for path in self._by_hash.get(spec.identity[:12], ()))), None
+        )
 
     def take_over(self, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest]) -> bool:
         """Make `run` from an equal one, with those of `evaluations` that it has; False when there is none.
 
         The run appears whole or not at all.
         """
-        if run.root.exists() or spec.run_id in self._redone:  # what is to be made anew is not taken from elsewhere
+        if run.root.exists():
             return False
-        source = next(
-            filter(None, (self._usable(path, spec) for path in self._by_hash.get(spec.identity[:12], ()))), None
-        )
+        source = self.find(spec)
         if source is None:
             return False
         run.root.parent.mkdir(parents=True, exist_ok=True)

@@ -94,16 +94,24 @@ def evaluation_code(evaluation: PlannedEvaluation, training: Mapping[str, Any]) 
 def remember_all() -> None:
     """Read and import all that any run can execute: what is edited later is then neither hashed nor executed here.
 
-    A server from which processes are forked does so once. What cannot be read or imported is left to the runs that
-    need it, whose message is about it.
+    A server from which processes are forked does so once. What cannot be imported is left to the runs that need it,
+    whose message is about it.
     """
-    core = ["worker/train.py", *_ON_DEMAND]
-    for family in registry.FAMILIES:
-        core += [registry.path_of(family, name) for name in registry.names(family)]
-    for root in core:
+    for path in sorted(files_of_all_runs()):
         with suppress(Exception):
-            for path in executed_files([root]):
-                importlib.import_module(module_of(path))
+            importlib.import_module(module_of(path))
+
+
+def files_of_all_runs() -> set[str]:
+    """Return the files that any run can execute, whatever its components; without those that cannot be read."""
+    roots = ["worker/train.py", *_ON_DEMAND]
+    for family in registry.FAMILIES:
+        roots += [registry.path_of(family, name) for name in registry.names(family)]
+    found: set[str] = set()
+    for root in roots:
+        with suppress(OSError, SyntaxError):
+            found |= executed_files([root])
+    return found
 
 
 def executed_files(roots: Iterable[str]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from study.datasets.base import Dataset, Split
 from study.datasets.fashion_mnist import FashionMNIST
 from study.errors import DataError
 from tests.fakes import tiny_datasets
+from tests.fakes.opened import opened_files
 
 Tiny = Callable[[str], tuple[Dataset, Path]]
 _ROOTS = [Path(root) for root in (os.environ.get("STUDY_DATA"), "/usr/share/datasets") if root]
@@ -89,6 +91,41 @@ class TestContract:
         assert torch.equal(first.unlabelled(folder)[:], second.unlabelled(folder)[:])
         assert first.fingerprint(folder) == second.fingerprint(folder)
         assert len(first.fingerprint(folder)) == 64
+
+    def test_a_check_has_nothing_to_say_of_files_that_are_right(self, name: str, tiny: Tiny) -> None:
+        dataset, folder = tiny(name)
+        assert list(dataset.check(folder)) == list(dataset.glance(folder, 60.0)) == []
+
+    def test_a_check_opens_no_test_image_and_a_glance_writes_nothing(self, name: str, tiny: Tiny) -> None:
+        dataset, folder = tiny(name)
+        dataset.labelled(folder, Split.TRAIN).images[:]  # what is kept of images is not made by the other splits
+        with opened_files() as needed:
+            dataset.labelled(folder, Split.TRAIN).images[:]
+            dataset.fingerprint(folder)
+            dataset.label_lists_in(folder)
+        with opened_files() as read:
+            for cached in folder.glob(".study-cache/*"):
+                cached.unlink() if cached.is_file() else shutil.rmtree(cached)
+            dataset.labelled(folder, Split.TEST).images[:]
+        test_images = {p for p in read - needed if ".study-cache" not in p and not p.endswith(".json")}
+        assert test_images or name == "fashion_mnist", "its bytes are remembered"
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        with opened_files() as glanced:
+            dataset.glance(folder, 60.0)
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+        with opened_files() as checked:
+            dataset.check(folder)
+        assert not test_images & (glanced | checked)
+
+    def test_a_check_finds_a_test_part_that_cannot_be_right(self, name: str, tiny: Tiny, tmp_path: Path) -> None:
+        """By names and sizes alone; so do all that is wrong with the training part at the same time."""
+        original, folder = tiny(name)
+        damaged = tiny_datasets.damage(name, folder, tmp_path)
+        with pytest.raises(DataError) as caught:
+            original.check(tmp_path)
+        for part in damaged:
+            assert str(part) in str(caught.value)
+        assert len(caught.value.problems) == len(damaged) == 2
 
     def test_missing_files_name_every_place_and_what_helps(self, name: str, tmp_path: Path, tiny: Tiny) -> None:
         with pytest.raises(DataError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -17,8 +18,10 @@ from torchvision.datasets import ImageFolder as TorchvisionFolder
 
 from study.datasets import _pixels
 from study.datasets._held_out import in_turns
+from study.datasets._image_files import ImageFiles
 from study.datasets.base import Split
 from study.datasets.image_folder import ImageFolder
+from study.datasets.imagenet import ImageNet
 from study.datasets.inaturalist2018 import INaturalist2018
 from study.errors import DataError
 from tests.fakes import tiny_datasets
@@ -102,6 +105,27 @@ def test_other_settings_do_not_share_pixels(folder: Path) -> None:
     assert len(_cache_files(folder)) == 5
 
 
+@pytest.mark.parametrize("is_imagenet", [False, True])
+def test_pixels_that_an_older_rule_has_kept_are_taken_only_where_the_rule_is_the_same(
+    folder: Path, is_imagenet: bool
+) -> None:
+    """Once everything was read as torchvision's loader does; ImageNet still is."""
+    dataset: ImageFiles = _dataset()
+    if is_imagenet:
+        folder = tiny_datasets.write_imagenet(folder.parent / "imagenet")
+        numbers = {"num_ssl_images": 32, "num_validation_images": 8, "num_classes": 4}
+        dataset = ImageNet(**numbers, image_size=20, crops_from="squares")  # type: ignore[arg-type]
+    names = [*dataset.files(folder, Split.VALIDATION).names, *dataset.files(folder, Split.TRAIN).names]
+    key = f"1\0{dataset.fingerprint(folder)}\0{20}\0{0.875!r}\n" + "\n".join(names)
+    old = folder / ".study-cache" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.uint8"
+    old.write_bytes(bytes(len(names) * 3 * 20 * 20))
+    old.with_suffix(".json").write_text(json.dumps({"shape": [len(names), 3, 20, 20], "crop_share": 0.875}))
+    cache, needed = dataset.room_needed(folder)
+    assert (cache, needed) == (old.parent, 0 if is_imagenet else old.stat().st_size)
+    assert bool(dataset.unlabelled(folder)[:].any()) != is_imagenet
+    assert dataset.room_needed(folder) == (old.parent, 0)
+
+
 def test_the_fingerprint_is_not_that_of_the_test_files(folder: Path) -> None:
     before = _dataset().fingerprint(folder)
     tiny_datasets.write_image(folder / "val" / "ant" / "1.jpg", 7)
@@ -113,7 +137,7 @@ def test_the_fingerprint_is_not_that_of_the_test_files(folder: Path) -> None:
 def test_each_split_opens_its_own_files_alone(folder: Path) -> None:
     (folder / "val" / "bee" / "0.jpg").write_text("no image")
     assert len(_dataset().labelled(folder, Split.TRAIN).labels) == 9
-    with pytest.raises(DataError, match=r"1 images cannot be decoded; fetch them again(.|\n)*val/bee/0\.jpg"):
+    with pytest.raises(DataError, match=r"1 image cannot be decoded; fetch it again(.|\n)*val/bee/0\.jpg"):
         _dataset().labelled(folder, Split.TEST)
     (folder / "val" / "bee" / "0.jpg").unlink()
     tiny_datasets.write_image(folder / "val" / "bee" / "0.jpg", 1)
@@ -158,7 +182,7 @@ def test_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(DataError, match=r"15 decoded images need 0\.0 GB in .*set STUDY_CACHE to a folder with more"):
+    with pytest.raises(DataError, match=r"15 decoded images need 18 kB in .*set STUDY_CACHE to a folder with more"):
         _dataset().unlabelled(folder)
     assert _cache_files(folder) == []
 
@@ -180,10 +204,10 @@ def test_settings_that_do_not_fit_the_files(folder: Path, settings: dict[str, in
 
 def test_folders_that_are_something_else(folder: Path) -> None:
     (folder / "val" / "dog").mkdir()
-    with pytest.raises(DataError, match=r"val: \['dog'\] are no classes of train"):
+    with pytest.raises(DataError, match=r"val: folders that are no class of the training images: \['dog'\]"):
         _dataset().labelled(folder, Split.TEST)
     (folder / "train" / "dog").mkdir()
-    with pytest.raises(DataError, match=r"no JPEG or PNG files for 1 classes: \['dog'\]"):
+    with pytest.raises(DataError, match=r"train: no image files in the folders of 1 class: \['dog'\]; read are \.jpg"):
         _dataset(num_classes=4).unlabelled(folder)
     with pytest.raises(DataError, match="expected one folder per class, but there is none"):
         _dataset(train_folder="train/ant/deeper").unlabelled(folder)

@@ -246,18 +246,29 @@ def test_a_read_only_home(refused, tmp_path):
     assert "--home DIR" in message
 
 
-def test_a_disk_without_space(tmp_path):
-    """A full file system where one may be mounted, else a limit on the size of files."""
+def test_a_disk_that_fills_up(tmp_path):
+    """A limit on the size of files: nothing can be written, though there seemed to be room."""
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(TEXT)
     home = tmp_path / "small"
-    with mounted(home, "size=4k") as is_mounted:
-        limit = None if is_mounted else 0
-        result = in_a_process(ROOT / "study" / "run_sweep.py", sweep, "--home", home, limit_bytes=limit)
+    result = in_a_process(ROOT / "study" / "run_sweep.py", sweep, "--home", home, limit_bytes=0)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     assert f"error: no space left for {home}" in result.stderr
     assert "Make room and start the same command again: nothing is lost" in result.stderr
+
+
+def test_a_disk_that_is_too_small(refused, tmp_path):
+    """Seen before anything is written."""
+    with mounted(tmp_path / "small", "size=1m") as is_mounted:
+        if not is_mounted:
+            pytest.skip("nothing may be mounted here")
+        for arguments in ((), ("--dry-run",)):
+            message = refused(TEXT, *arguments, home=tmp_path / "small" / "home")
+            assert f"no space left for {tmp_path / 'small' / 'home'}: at least " in message
+            assert " needed, 1 MB free; make room" in message
+            assert "--home DIR" in message
+        assert not list((tmp_path / "small").iterdir())
 
 
 def test_the_commands_themselves(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from study.cli import run_sweep
 from study.journal.files import read_json
 from study.paths import HomePaths, RunPaths
 from tests.fakes.command import Command
@@ -96,6 +97,40 @@ def test_a_checkpoint_is_imported_once_and_continued_with_several_seeds(folder: 
     (folder / "moved.pth.tar").rename(folder / "swav.pth.tar")
     assert again.wait() == 0, again.output
     assert {path: path.stat().st_mtime_ns for path in home.rglob("trained.json")} == before
+
+
+def test_a_refused_start_leaves_nothing_behind_and_its_advice_is_taken(
+    folder: Path, store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four mistakes, refused by a rehearsal and a start alike; without them the study of the same name starts."""
+    monkeypatch.chdir(folder)
+    home, data, sweep = folder / "refused-home", str(folder / "data"), str(folder / "sweep.yaml")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv("STUDY_CACHE", str(folder / "cache"))
+    for images, override, advice in (
+        (
+            "/nowhere",
+            "study=imported",
+            "STUDY_DATA=/nowhere is not a folder; set it to the folder that holds the dataset",
+        ),
+        (data, "dataset.test_folder=tset", f"{data}: lacks tset"),
+        (
+            data,
+            "dataset.num_classes=3",
+            f"{data}/train holds 2 classes, but dataset.num_classes is 3; write num_classes: 2",
+        ),
+        (data, "base.checkpoint=nowhere.pth", f"{folder / 'nowhere.pth'}: no such file"),
+    ):
+        monkeypatch.setenv("STUDY_DATA", images)
+        said = []
+        for more in ([], ["--dry-run"]):
+            assert run_sweep([sweep, override, "--home", str(home), *more]) == 2
+            said.append(capsys.readouterr().err)
+        assert said[0] == said[1] and advice in said[0] and "damaged" not in said[0]
+        assert not home.exists()
+    right = ("dataset.test_folder=val", "dataset.num_classes=2", "confirm.continuation_seeds=[1]")
+    study = start(folder, store, home, *right)
+    assert study.wait() == 0, study.output
 
 
 @pytest.mark.slow

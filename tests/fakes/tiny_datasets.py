@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,40 @@ def write(name: str, root: Path, patch: pytest.MonkeyPatch) -> Dataset:
         case _:
             raise NotImplementedError(f"no tiny files for {name}")
     return dataset
+
+
+def damage(name: str, folder: Path, copy: Path) -> tuple[Path, Path]:
+    """Copy a dataset's files and spoil both parts; returns what a check must name: of the test part, of the other."""
+    shutil.copytree(folder, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".study-cache"))
+
+    def shorten(path: Path) -> Path:
+        path.write_bytes(path.read_bytes()[:100])
+        return path
+
+    match name:
+        case "cifar10":
+            return shorten(copy / "test_batch"), shorten(copy / "data_batch_3")
+        case "cifar100":
+            return shorten(copy / "test"), shorten(copy / "train")
+        case "stl10":
+            return shorten(copy / "test_X.bin"), shorten(copy / "train_X.bin")
+        case "fashion_mnist":
+            (copy / "t10k-images-idx3-ubyte.gz").unlink()
+            (copy / "t10k-images-idx3-ubyte").write_bytes(bytes(100))
+            return copy / "t10k-images-idx3-ubyte", shorten(copy / "train-labels-idx1-ubyte.gz")
+        case "image_folder" | "imagenet":
+            first = sorted((copy / "train").iterdir())[0]
+            shutil.rmtree(copy / "val" / first.name)
+            return copy / "val", shorten(sorted(first.iterdir())[0])
+        case "inaturalist2018":
+            names = {
+                part: json.loads((copy / f"{part}2018.json").read_text())["images"][0]["file_name"]
+                for part in ("train", "val")
+            }
+            (copy / names["val"]).unlink()
+            return Path(names["val"]), shorten(copy / names["train"])
+        case _:
+            raise NotImplementedError(f"no damage for {name}")
 
 
 def write_cifar10(root: Path, num_train: int, num_test: int) -> Path:

@@ -15,7 +15,8 @@ import pytest
 from study.errors import HomeError, UserError
 from study.journal.files import read_json, write_json
 from study.orchestration.aside import ACCEPTED, occasions
-from study.orchestration.provenance import check_code, code_for
+from study.orchestration.code import code_for
+from study.orchestration.provenance import check_code
 from study.paths import HomePaths
 from study.plan.expand import base_spec, required_evaluations, run_spec
 from study.plan.model import Phase
