@@ -65,6 +65,7 @@ def _status(args: argparse.Namespace) -> int:
 def _publish(args: argparse.Namespace) -> int:
     home, name = chosen_home(args), _known_study(args)
     from study.tracking.follow import follow
+    from study.tracking.mlflow_connection import without_password
     from study.tracking.mlflow_tracker import MlflowTracker
     from study.tracking.publisher import publish
     from study.tracking.store import store_uri
@@ -80,11 +81,12 @@ def _publish(args: argparse.Namespace) -> int:
     except StudyError as error:
         print(f"without a frame of all runs: {error}", file=sys.stderr)
     summary = publish(home, name, MlflowTracker(uri, home.mlartifacts))
-    counts = f"{summary.num_published} runs published, {summary.num_unchanged} had no news"
-    print(f"{name} → {uri}: {counts}, {summary.num_metrics} metric rows sent")
+    print(summary.as_text(name, without_password(uri)))
     for problem in summary.problems:
         print(f"not published: {problem}", file=sys.stderr)
-    return FINISHED if summary.is_complete and not summary.problems else SOME_FAILED
+    if not summary.is_complete:
+        print(f"not complete: another process publishes {name!r} just now; type the same again", file=sys.stderr)
+    return FINISHED if summary.has_arrived else SOME_FAILED
 
 
 def _input_closed() -> bool:
@@ -124,7 +126,8 @@ def _attach(home: HomePaths, name: str) -> str:
 
     command = f"python -m study publish {shlex.quote(name)} --home {shlex.quote(str(home.root))}"
     try:
-        from study.tracking.mlflow_tracker import MlflowTracker, without_password
+        from study.tracking.mlflow_connection import without_password
+        from study.tracking.mlflow_tracker import MlflowTracker
         from study.tracking.publisher import publish_study
 
         uri = store_uri(home)
@@ -135,7 +138,8 @@ def _attach(home: HomePaths, name: str) -> str:
         return f"Not attached in MLflow: {'; '.join(summary.problems)}"
     if not summary.is_complete:
         return "Another process publishes this study to MLflow just now, and will attach the report."
-    return f"Attached to run {name!r} of experiment {name!r} in MLflow: {without_password(uri)}"
+    where = f"run {name!r} of experiment {summary.experiment!r} in MLflow: {without_password(uri)}"
+    return "\n".join([f"Attached to {where}", *summary.remarks()])
 
 
 def _stop(args: argparse.Namespace) -> int:

@@ -2,9 +2,9 @@
 
 ::
 
-    <home>/mlflow.db  mlartifacts/  data/
+    <home>/mlflow.db  mlartifacts/  data/  identity.json
     <home>/bases/<hash>/                 a base pre-training; laid out like a run
-    <home>/<study>/plan.yaml plan.json lease stop finished.json published.json
+    <home>/<study>/plan.yaml plan.json lease stop finished.json published.json identity.json
     <home>/<study>/search/<arm>.log      Optuna journal of one arm
     <home>/<study>/search/<arm>/0003.json    one trial: its parameters, runs, outcome
     <home>/<study>/runs/<run_id>/spec.json stop trained.json weights.safetensors published.json

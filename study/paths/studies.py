@@ -47,6 +47,11 @@ class StudyPaths:
         return self.root / "published.json"
 
     @property
+    def identity(self) -> Path:
+        """Tells this folder from one that has the same name later; made once, when it is first published."""
+        return self.root / "identity.json"
+
+    @property
     def report(self) -> Path:
         """Tables and figures."""
         return self.root / "report"
@@ -116,6 +121,11 @@ class HomePaths:
     """Files shared by all studies of a home."""
 
     root: Path
+
+    @property
+    def identity(self) -> Path:
+        """Tells this home from others wherever it is moved to; made once, when something is first published."""
+        return self.root / "identity.json"
 
     @property
     def mlflow_db(self) -> Path:

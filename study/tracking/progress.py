@@ -1,65 +1,158 @@
-"""How far a store has got with a run: `published.json`, and what tells without reading that there is news."""
+"""How far a store has got: `published.json` of a run and of a study, and what tells of news without reading."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any, Self
 
 from study.errors import JournalError
 from study.journal.files import read_json_or_none, write_json
-from study.paths import RunPaths
 from study.plan.model import SCHEMA_VERSION
 
 
 @dataclass
 class Progress:
-    """Contents of a published.json.
+    """What both have in common.
 
     Attributes:
         store: identity of the store; nothing is known about any other.
         tracked_run: the store's id of the run.
-        seen: the run's files when they were published, see `glance`.
-        step: newest step whose metrics were sent.
-        evaluations: keys of those that were sent.
+        home: identity of the home that published; "" when earlier code did.
         status: the status that was set.
-        artifacts: file → sha256 of what was sent.
     """
 
     store: str
     tracked_run: str
-    seen: str = ""
-    step: int = 0
-    evaluations: list[str] = field(default_factory=list)
+    home: str = ""
     status: str = ""
-    artifacts: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @classmethod
-    def read(cls, path: Path, store: str) -> Progress | None:
-        """What was published to `store`; None when nothing is known, which costs time but no duplicates."""
+    def read(cls, path: Path) -> Self | None:
+        """What was published; None when nothing is known, which costs time but no duplicates."""
         try:
             content = read_json_or_none(path)
-        except JournalError:
+            if content is None or content.get("schema_version") != SCHEMA_VERSION:
+                return None
+            return cls._from_json(content)
+        except (JournalError, TypeError, ValueError, KeyError, AttributeError):
             return None
-        expected = {"store": store, "schema_version": SCHEMA_VERSION}
-        if content is None or not expected.items() <= content.items():
-            return None
-        return cls(**content)
+
+    @classmethod
+    def _from_json(cls, content: Mapping[str, Any]) -> Self:
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in known})
+
+    def is_about(self, store: str, home: str) -> bool:
+        """Whether this home published it to this store."""
+        return self.store == store and self.home in ("", home)
 
     def write(self, path: Path) -> None:
         """Replace the file at `path`."""
         write_json(path, asdict(self))
 
 
-def glance(paths: RunPaths) -> str:
-    """Text that changes whenever there is news of a run; reads no file."""
-    attempts = [f"{a.number}:{_size(a.claim)}:{_size(a.events)}" for a in paths.existing_attempts()]
-    trained = ["trained"] if paths.trained.exists() else []
-    return " ".join([*attempts, *trained, *sorted(e.stem for e in paths.evaluations.glob("*.json"))])
+@dataclass
+class RunProgress(Progress):
+    """Contents of a run's published.json.
+
+    Attributes:
+        seen: the run's files when they were published, see `glance`.
+        parent: the tracked run that it is below.
+        step: newest step whose metrics were sent.
+        evaluations: keys of those that were sent, and when each was made; None when earlier code sent it.
+        start_t: when the first attempt started, seconds since the epoch.
+        weights: hash of the trained weights.
+        journals: attempt → what is remembered of its journal, see `study.tracking.journals.Journal`.
+        sent: stands for all that was sent; the tracked run has it too.
+    """
+
+    seen: str = ""
+    parent: str = ""
+    step: int = 0
+    evaluations: dict[str, float | None] = field(default_factory=dict)
+    start_t: float | None = None
+    weights: str = ""
+    journals: dict[str, Any] = field(default_factory=dict)
+    sent: str = ""
+
+    @classmethod
+    def _from_json(cls, content: Mapping[str, Any]) -> Self:
+        evaluations = content.get("evaluations", {})
+        if isinstance(evaluations, list):
+            evaluations = dict.fromkeys(evaluations)  # earlier code
+        return super()._from_json({**content, "evaluations": evaluations})
+
+    def digest(self) -> str:
+        """Stands for all that was sent: equal when the same was sent of the same training."""
+        sent = [self.step, sorted(self.evaluations.items()), self.status, self.start_t, self.weights]
+        ends = {number: journal["kept"][-1:] for number, journal in self.journals.items()}
+        return short_hash(json.dumps([sent, ends], sort_keys=True))
+
+
+@dataclass
+class StudyProgress(Progress):
+    """Contents of a study's published.json.
+
+    Attributes:
+        artifacts: file → sha256 of what was sent.
+        sizes: file → its size and time when it was sent, so that it need not be read again.
+        newest_s: when the newest event happened that was published.
+        is_outdated: runs that are attached as a table are no longer the home's.
+        state: stands for all runs as they were published; the tracked run has it too.
+        census: see `study.tracking.census.Census`.
+    """
+
+    artifacts: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, str] = field(default_factory=dict)
+    newest_s: float = 0.0
+    is_outdated: bool = False
+    state: str = ""
+    census: dict[str, Any] = field(default_factory=dict)
+
+
+def short_hash(text: str) -> str:
+    """A hash that stands for a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def glance(root: str) -> str:
+    """Text that changes whenever there is news of the run in a directory; reads no file.
+
+    Below `pathlib`, whose objects cost more than asking the system.
+    """
+    attempts = sorted((int(name), name) for name in _names(f"{root}/attempts") if name.isdigit())
+    parts = ["2"]
+    for number, name in attempts:
+        sizes = (_size(f"{root}/attempts/{name}/{file}") for file in ("claim", "events.jsonl", "verdict.json"))
+        parts.append(f"{number}:{':'.join(map(str, sizes))}")
+    return " ".join([*parts, _age(f"{root}/trained.json"), _age(f"{root}/evaluations")])
+
+
+def glance_of_earlier_code(root: str) -> str:
+    """What `RunProgress.seen` is when earlier code wrote it."""
+    attempts = sorted((int(name), name) for name in _names(f"{root}/attempts") if name.isdigit())
+    folder = f"{root}/attempts"
+    parts = [f"{n}:{_size(f'{folder}/{name}/claim')}:{_size(f'{folder}/{name}/events.jsonl')}" for n, name in attempts]
+    trained = ["trained"] if _size(f"{root}/trained.json") >= 0 else []
+    keys = sorted(name[:-5] for name in _names(f"{root}/evaluations") if name.endswith(".json") and name[0] != ".")
+    return " ".join([*parts, *trained, *keys])
+
+
+def version(path: str) -> str:
+    """Text that changes when a file is replaced; "-" when it is missing."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (see `glance`)
+    except FileNotFoundError:
+        return "-"
+    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
 
 
 @contextmanager
@@ -84,8 +177,24 @@ def _lock(handle: int) -> bool:
     return True
 
 
-def _size(path: Path) -> int:
+def _age(path: str) -> str:
+    """Size and time of a file, or of a folder; both survive that a home is moved."""
     try:
-        return path.stat().st_size
+        found = os.stat(path)  # noqa: PTH116 (see `glance`)
+    except FileNotFoundError:
+        return "-"
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 (see `glance`)
     except FileNotFoundError:
         return -1
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 (see `glance`)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -1,0 +1,162 @@
+"""The runs of a study, or the bases of a home, in one pass: what is new is sent, and what the store has lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from study.errors import JournalError
+from study.paths import RunPaths
+from study.tracking.base import (
+    HOME_TAG,
+    KEY_TAG,
+    SENT_TAG,
+    SUPERSEDED_TAG,
+    RejectedError,
+    Tracked,
+    Tracker,
+    UnknownRunError,
+)
+from study.tracking.census import Group
+from study.tracking.ledger import Entry, Ledger
+from study.tracking.progress import RunProgress, glance
+from study.tracking.runs import Destination, Sent, publish_run
+from study.tracking.summary import PublishSummary
+from study.tracking.tracked import supersede
+
+_GONE = "the home has no such run any more"
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a pass is made with.
+
+    Attributes:
+        tracker: where to.
+        ledger: what was published before.
+        summary: what is done is noted here.
+        interrupted: asked between runs; the pass ends early when it is true.
+        is_thorough: look whether what was published is still there.
+    """
+
+    tracker: Tracker
+    ledger: Ledger
+    summary: PublishSummary
+    interrupted: Callable[[], bool]
+    is_thorough: bool
+
+
+class GroupPass:
+    """One pass over the runs of a group.
+
+    Attributes:
+        newest_s: when the newest event happened of all that was published.
+        num_added: tracked runs that came into the group.
+        vanished: names of tracked runs that were marked because the home has no such run any more.
+    """
+
+    def __init__(
+        self, roots: Sequence[str], group: Group, to: Destination, means: Means, kept: Sequence[str] = ()
+    ) -> None:
+        """Prepare a pass.
+
+        Args:
+            roots: directories of the runs.
+            group: where the tracked runs are.
+            to: where new ones go.
+            means: what to do it with.
+            kept: directories of other runs whose tracked runs are in the group.
+        """
+        self._roots, self._kept, self._group, self._to = roots, kept, group, to
+        self._tracker, self._ledger, self._summary = means.tracker, means.ledger, means.summary
+        self._interrupted = means.interrupted
+        self.newest_s, self.num_added = 0.0, 0
+        self.vanished: list[str] = []
+
+    def entries(self) -> dict[str, Entry]:
+        """What was published by this home to this store, by directory."""
+        return self._entries(self._roots)
+
+    def _entries(self, roots: Sequence[str]) -> dict[str, Entry]:
+        store, home = self._to.experiment.store, self._to.home.id
+        found = ((root, self._ledger.entry(root)) for root in roots)
+        return {root: entry for root, entry in found if entry is not None and entry.is_about(store, home)}
+
+    def send_news(self, lost: Container[str]) -> bool:
+        """Publish what is new, and the tracked runs that are `lost`; False when interrupted."""
+        entries = self.entries()
+        for root in self._roots:
+            if self._interrupted():
+                self._summary.is_complete = False
+                return False
+            entry, seen = entries.get(root), glance(root)
+            if entry is None:
+                if Path(root, "spec.json").exists():
+                    self._publish(root, seen, is_known=False)
+            elif entry.tracked_run in lost:
+                self._publish(root, seen, is_known=False, was_lost=True)
+            elif entry.parent not in ("", self._to.parent) or entry.has_news(root, seen):
+                self._publish(root, seen, is_known=True)
+            else:
+                self._summary.num_unchanged += 1
+        return True
+
+    def send_lost(self, there: Mapping[str, Tracked]) -> int:
+        """Publish anew what is not there as it was sent, and mark what is there but no longer in the home.
+
+        Returns how many tracked runs came into the group.
+
+        Args:
+            there: all runs of the group, by id.
+        """
+        entries, num_published = self.entries(), self._summary.num_published
+        for root, entry in entries.items():
+            run = there.get(entry.tracked_run)
+            if run is None or run.tags.get(SENT_TAG, "") != entry.sent or SUPERSEDED_TAG in run.tags:
+                self._publish(root, glance(root), is_known=False, was_lost=True)
+        self._summary.num_unchanged -= self._summary.num_published - num_published
+        later = self._entries((*self._roots, *self._kept))
+        known = {entry.tracked_run for entry in (*entries.values(), *later.values())}
+        for run in there.values():
+            is_ours = self._to.experiment.is_own or run.tags.get(HOME_TAG, self._to.home.id) == self._to.home.id
+            if run.id not in known and is_ours and KEY_TAG in run.tags and SUPERSEDED_TAG not in run.tags:
+                supersede(self._tracker, run, run.tags[KEY_TAG], _GONE)
+                self.vanished.append(run.tags[KEY_TAG])
+        return len({entry.tracked_run for entry in later.values()} - there.keys())
+
+    def attach_lost(self) -> None:
+        """Attach the files anew that the store has lost."""
+        listed = self._tracker.with_artifacts(self._to.experiment)
+        if listed is None:
+            return
+        for root, entry in self.entries().items():
+            if entry.tracked_run not in listed:
+                self._tracker.log_artifact(self._to.experiment, entry.tracked_run, RunPaths(Path(root)).spec)
+                self._summary.reattached.append(f"spec.json of {Path(root).name}")
+
+    def _publish(self, root: str, seen: str, *, is_known: bool, was_lost: bool = False) -> None:
+        paths = RunPaths(Path(root))
+        progress = RunProgress.read(paths.published) if is_known else None
+        try:
+            publish = partial(publish_run, paths, seen, self._to, self._tracker)
+            try:
+                sent = publish(progress)
+            except UnknownRunError:
+                sent, was_lost = publish(None), was_lost or is_known
+        except (JournalError, RejectedError, LookupError, TypeError, ValueError) as error:
+            # files that are damaged or make no sense must not hold up the other runs
+            self._summary.problems.append(f"{root}: {type(error).__name__}: {error}")
+            return
+        self._note(paths.root.name, sent, was_lost=was_lost)
+
+    def _note(self, name: str, sent: Sent, *, was_lost: bool) -> None:
+        self._summary.num_metrics += sent.num_metrics
+        self._summary.num_published += 1
+        self.newest_s = max(self.newest_s, sent.newest_s)
+        self.num_added += sent.is_added
+        if was_lost:
+            self._summary.lost.append(name)
+        for why in sent.superseded:
+            self._summary.notes.append(f"{name}: {why}; the tracked run of before is marked as superseded")

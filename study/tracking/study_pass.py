@@ -1,0 +1,123 @@
+"""One pass over one study: its experiment, the run that stands for it, and the runs below that one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from study.paths import StudyPaths
+from study.plan.model import Plan
+from study.tracking.base import PARENT_TAG, SENT_TAG, RejectedError, Tracked, Tracker, UnknownRunError
+from study.tracking.census import Census, Group, deleted
+from study.tracking.describe import NEWEST_TAG
+from study.tracking.groups import GroupPass, Means
+from study.tracking.identity import Home
+from study.tracking.ledger import runs_in, state_of
+from study.tracking.parent import attach, ensure_parent
+from study.tracking.progress import StudyProgress
+from study.tracking.runs import Destination
+from study.tracking.summary import PublishSummary, about_experiment, about_parent
+
+
+class StudyPass:
+    """Publishes one study.
+
+    Attributes:
+        parent: the run that stands for the study; None when the tracker refuses it.
+    """
+
+    def __init__(self, paths: StudyPaths, plan: Plan, home: Home, tracker: Tracker, summary: PublishSummary) -> None:
+        """Find the study's run, or create it, and bring it up to date.
+
+        Raises:
+            TrackerError: the tracker does not work.
+            TwinError: a copy of the home publishes under the same identity.
+        """
+        self._paths, self._plan, self._home, self._tracker, self._summary = paths, plan, home, tracker, summary
+        known = StudyProgress.read(paths.published)
+        self._experiment = tracker.ensure_experiment(plan.study, home, known=known.store if known is not None else "")
+        summary.experiment = self._experiment.name
+        summary.notes += about_experiment(self._experiment, plan.study, home)
+        if known is not None and not known.is_about(self._experiment.store, home.id):
+            known = None
+        self.parent: Tracked | None = None
+        self._has_new_frame = False
+        try:
+            try:
+                self._progress = self._open(known)
+            except UnknownRunError:  # it was deleted meanwhile
+                self._progress = self._open(None)
+        except RejectedError as error:
+            summary.problems.append(f"{paths.root}: {error}")
+
+    def _open(self, known: StudyProgress | None) -> StudyProgress:
+        before = asdict(known) if known is not None else None
+        found = ensure_parent(self._paths, self._plan, self._home, self._experiment, self._tracker, known)
+        self._summary.notes += about_parent(found, was_known=known is not None)
+        progress = known
+        if progress is None or progress.tracked_run != found.run.id:
+            progress = StudyProgress(self._experiment.store, found.run.id)
+        progress.home = self._home.id
+        frame = progress.artifacts.get(self._frame)
+        self._summary.reattached += attach(
+            self._paths, self._plan, self._experiment, found.run, self._tracker, progress
+        )
+        self._has_new_frame = progress.artifacts.get(self._frame) != frame
+        if asdict(progress) != before:
+            progress.write(self._paths.published)
+        self.parent = found.run
+        return progress
+
+    @property
+    def _frame(self) -> str:
+        return self._paths.runs_parquet.relative_to(self._paths.root).as_posix()
+
+    def send_runs(self, means: Means, *, may_look_at_all: bool) -> bool:
+        """Publish the runs below the study's.
+
+        Args:
+            means: what to do it with.
+            may_look_at_all: every tracked run may be looked at, if need be.
+
+        Returns:
+            Whether every tracked run was looked at.
+        """
+        assert self.parent is not None
+        progress, before = self._progress, asdict(self._progress)
+        group = Group(self._experiment, PARENT_TAG, self.parent.id)
+        runs = GroupPass(
+            runs_in(str(self._paths.runs)), group, Destination(self._home, self._experiment, self.parent.id), means
+        )
+        # a killed pass, a run whose folder is gone, and an older copy of the store all leave different traces here
+        is_suspect = len({state_of(runs.entries()), progress.state, self.parent.tags.get(SENT_TAG, "")}) > 1
+        lost = deleted(self._tracker, group) if means.is_thorough and runs.entries() else frozenset()
+        is_through, has_looked = runs.send_news(lost), False
+        census = Census(**progress.census)
+        census.total += runs.num_added
+        if is_through and (is_suspect or (means.is_thorough and not census.is_right(self._tracker, group))):
+            there = census.take(self._tracker, group, means.interrupted) if may_look_at_all else None
+            has_looked = is_through = there is not None
+            if there is not None:
+                census.total += runs.send_lost(there)
+            is_suspect = not is_through
+        if is_through and means.is_thorough:
+            runs.attach_lost()
+        self._summary.is_complete &= is_through
+        progress.census = asdict(census)
+        progress.newest_s = max(progress.newest_s, runs.newest_s)
+        progress.is_outdated |= bool(runs.vanished) and not self._has_new_frame
+        if not is_suspect:
+            progress.state = state_of(runs.entries())
+        self._tag(progress)
+        if asdict(progress) != before:
+            progress.write(self._paths.published)
+        return has_looked
+
+    def _tag(self, progress: StudyProgress) -> None:
+        """Tell readers what of the attached files is up to date, and the next pass what this one has left."""
+        assert self.parent is not None
+        tags = {SENT_TAG: progress.state} if progress.state else {}
+        if progress.newest_s:
+            tags[NEWEST_TAG] = repr(float("inf") if progress.is_outdated else progress.newest_s)
+        changed = {key: value for key, value in tags.items() if self.parent.tags.get(key) != value}
+        if changed:
+            self._tracker.set_tags(self.parent.id, changed)
