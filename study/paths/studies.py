@@ -152,6 +152,11 @@ class HomePaths:
         """Base pre-trainings, shared by all studies."""
         return self.root / "bases"
 
+    @property
+    def bases_published(self) -> Path:
+        """What is known of the bases in which MLflow store."""
+        return self.bases / "published.json"
+
     def base(self, base_id: str) -> RunPaths:
         """Files of one base pre-training."""
         return RunPaths(self.bases / base_id)

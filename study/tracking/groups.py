@@ -19,7 +19,7 @@ from study.tracking.base import (
     Tracker,
     UnknownRunError,
 )
-from study.tracking.census import Group
+from study.tracking.census import Census, Group, deleted
 from study.tracking.ledger import Entry, Ledger
 from study.tracking.progress import RunProgress, glance
 from study.tracking.runs import Destination, Sent, publish_run
@@ -52,9 +52,11 @@ class GroupPass:
     """One pass over the runs of a group.
 
     Attributes:
+        entries: what was published by this home to this store, by directory.
         newest_s: when the newest event happened of all that was published.
         num_added: tracked runs that came into the group.
         vanished: names of tracked runs that were marked because the home has no such run any more.
+        has_looked: every tracked run was looked at.
     """
 
     def __init__(
@@ -71,30 +73,53 @@ class GroupPass:
         """
         self._roots, self._kept, self._group, self._to = roots, kept, group, to
         self._tracker, self._ledger, self._summary = means.tracker, means.ledger, means.summary
-        self._interrupted = means.interrupted
+        self._means, self._interrupted = means, means.interrupted
+        self.entries = self._read(roots)
         self.newest_s, self.num_added = 0.0, 0
         self.vanished: list[str] = []
+        self.has_looked = False
 
-    def entries(self) -> dict[str, Entry]:
-        """What was published by this home to this store, by directory."""
-        return self._entries(self._roots)
+    def run(self, census: Census, *, is_suspect: bool = False, may_look_at_all: bool = True) -> bool:
+        """Publish what is new, and what is gone.
 
-    def _entries(self, roots: Sequence[str]) -> dict[str, Entry]:
+        Args:
+            census: what is known of the group; brought up to date.
+            is_suspect: not everything may be there as it was sent.
+            may_look_at_all: every tracked run may be looked at, if need be.
+
+        Returns:
+            Whether all that was sent is there, as far as a pass that is not thorough can tell.
+        """
+        tracker, group, is_thorough = self._tracker, self._group, self._means.is_thorough
+        is_through = self._send_news(deleted(tracker, group) if is_thorough and self.entries else ())
+        census.total += self.num_added
+        if is_through and (is_suspect or (is_thorough and not census.is_right(tracker, group))):
+            there = census.take(tracker, group, self._interrupted) if may_look_at_all else None
+            is_through = self.has_looked = there is not None
+            if there is not None:
+                census.total += self._send_lost(there)
+        if is_through and is_thorough:
+            self._attach_lost()
+        self._summary.is_complete &= is_through
+        return is_through
+
+    def _read(self, roots: Sequence[str]) -> dict[str, Entry]:
         store, home = self._to.experiment.store, self._to.home.id
         found = ((root, self._ledger.entry(root)) for root in roots)
         return {root: entry for root, entry in found if entry is not None and entry.is_about(store, home)}
 
-    def send_news(self, lost: Container[str]) -> bool:
+    def _send_news(self, lost: Container[str]) -> bool:
         """Publish what is new, and the tracked runs that are `lost`; False when interrupted."""
-        entries = self.entries()
         for root in self._roots:
             if self._interrupted():
                 self._summary.is_complete = False
                 return False
-            entry, seen = entries.get(root), glance(root)
+            entry = self.entries.get(root)
+            if entry is None and not Path(root, "spec.json").exists():
+                continue  # nobody's, or being created
+            seen = glance(root)
             if entry is None:
-                if Path(root, "spec.json").exists():
-                    self._publish(root, seen, is_known=False)
+                self._publish(root, seen, is_known=False)
             elif entry.tracked_run in lost:
                 self._publish(root, seen, is_known=False, was_lost=True)
             elif entry.parent not in ("", self._to.parent) or entry.has_news(root, seen):
@@ -103,7 +128,7 @@ class GroupPass:
                 self._summary.num_unchanged += 1
         return True
 
-    def send_lost(self, there: Mapping[str, Tracked]) -> int:
+    def _send_lost(self, there: Mapping[str, Tracked]) -> int:
         """Publish anew what is not there as it was sent, and mark what is there but no longer in the home.
 
         Returns how many tracked runs came into the group.
@@ -111,27 +136,27 @@ class GroupPass:
         Args:
             there: all runs of the group, by id.
         """
-        entries, num_published = self.entries(), self._summary.num_published
+        entries, num_published = dict(self.entries), self._summary.num_published
         for root, entry in entries.items():
             run = there.get(entry.tracked_run)
             if run is None or run.tags.get(SENT_TAG, "") != entry.sent or SUPERSEDED_TAG in run.tags:
                 self._publish(root, glance(root), is_known=False, was_lost=True)
         self._summary.num_unchanged -= self._summary.num_published - num_published
-        later = self._entries((*self._roots, *self._kept))
-        known = {entry.tracked_run for entry in (*entries.values(), *later.values())}
+        later = {entry.tracked_run for entry in (self.entries | self._read(self._kept)).values()}
+        known = later | {entry.tracked_run for entry in entries.values()}
         for run in there.values():
             is_ours = self._to.experiment.is_own or run.tags.get(HOME_TAG, self._to.home.id) == self._to.home.id
             if run.id not in known and is_ours and KEY_TAG in run.tags and SUPERSEDED_TAG not in run.tags:
                 supersede(self._tracker, run, run.tags[KEY_TAG], _GONE)
                 self.vanished.append(run.tags[KEY_TAG])
-        return len({entry.tracked_run for entry in later.values()} - there.keys())
+        return len({entry.tracked_run for entry in self.entries.values()} - there.keys())
 
-    def attach_lost(self) -> None:
+    def _attach_lost(self) -> None:
         """Attach the files anew that the store has lost."""
         listed = self._tracker.with_artifacts(self._to.experiment)
         if listed is None:
             return
-        for root, entry in self.entries().items():
+        for root, entry in self.entries.items():
             if entry.tracked_run not in listed:
                 self._tracker.log_artifact(self._to.experiment, entry.tracked_run, RunPaths(Path(root)).spec)
                 self._summary.reattached.append(f"spec.json of {Path(root).name}")
@@ -149,6 +174,7 @@ class GroupPass:
             # files that are damaged or make no sense must not hold up the other runs
             self._summary.problems.append(f"{root}: {type(error).__name__}: {error}")
             return
+        self.entries |= self._read((root,))
         self._note(paths.root.name, sent, was_lost=was_lost)
 
     def _note(self, name: str, sent: Sent, *, was_lost: bool) -> None:

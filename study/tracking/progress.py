@@ -98,7 +98,18 @@ class RunProgress(Progress):
 
 
 @dataclass
-class StudyProgress(Progress):
+class GroupProgress(Progress):
+    """Contents of the published.json of all bases.
+
+    Attributes:
+        census: see `study.tracking.census.Census`.
+    """
+
+    census: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class StudyProgress(GroupProgress):
     """Contents of a study's published.json.
 
     Attributes:
@@ -107,7 +118,6 @@ class StudyProgress(Progress):
         newest_s: when the newest event happened that was published.
         is_outdated: runs that are attached as a table are no longer the home's.
         state: stands for all runs as they were published; the tracked run has it too.
-        census: see `study.tracking.census.Census`.
     """
 
     artifacts: dict[str, str] = field(default_factory=dict)
@@ -115,7 +125,6 @@ class StudyProgress(Progress):
     newest_s: float = 0.0
     is_outdated: bool = False
     state: str = ""
-    census: dict[str, Any] = field(default_factory=dict)
 
 
 def short_hash(text: str) -> str:
@@ -150,7 +159,7 @@ def version(path: str) -> str:
     """Text that changes when a file is replaced; "-" when it is missing."""
     try:
         found = os.stat(path)  # noqa: PTH116 (see `glance`)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "-"
     return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
 
@@ -181,7 +190,7 @@ def _age(path: str) -> str:
     """Size and time of a file, or of a folder; both survive that a home is moved."""
     try:
         found = os.stat(path)  # noqa: PTH116 (see `glance`)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "-"
     return f"{found.st_size}-{found.st_mtime_ns}"
 

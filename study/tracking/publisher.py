@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 from study.journal.files import read_json
 from study.paths import HomePaths
 from study.plan.expand import base_spec
 from study.plan.model import Plan
 from study.tracking.base import HOME_TAG, Tracker
-from study.tracking.census import Census, Group, deleted
+from study.tracking.census import Census, Group
 from study.tracking.groups import GroupPass, Means
 from study.tracking.identity import Home, TwinError, identify, renewed
 from study.tracking.ledger import Ledger, runs_in
-from study.tracking.progress import only_publisher
+from study.tracking.progress import GroupProgress, only_publisher
 from study.tracking.runs import Destination
 from study.tracking.study_pass import StudyPass
 from study.tracking.summary import PublishSummary, about_copy, about_experiment
@@ -78,6 +79,8 @@ class Publisher:
         self._look_every_s, self._clock = look_every_s, clock
         self._next_look_s = self._next_census_s = clock()
         self._ledger = Ledger()
+        self._plan_of_bases: Plan | None = None
+        self._bases: list[str] = []
 
     def publish(self, interrupted: Callable[[], bool] = lambda: False) -> PublishSummary:
         """Publish what is new, and what is gone; see `publish`."""
@@ -91,8 +94,7 @@ class Publisher:
             if is_alone:
                 self._identified(summary, lambda home: self._publish_runs(plan, home, means))
             summary.is_complete &= is_alone
-        bases = [self._home.base(base_spec(plan, seed).run_id) for seed in sorted(plan.base_seeds)]
-        roots = [str(base.root) for base in bases if base.spec.exists()]
+        roots = self._roots_of_bases(plan)
         if roots:
             with only_publisher(self._home.bases) as is_alone:
                 if is_alone:
@@ -130,13 +132,25 @@ class Publisher:
             end_s = self._clock()
             self._next_census_s = end_s + (end_s - begin_s) / _SHARE
 
+    def _roots_of_bases(self, plan: Plan) -> list[str]:
+        """Directories of those bases of the study that exist."""
+        existing = set(runs_in(str(self._home.bases)))
+        if existing and plan != self._plan_of_bases:
+            self._plan_of_bases = plan
+            self._bases = [str(self._home.base(base_spec(plan, seed).run_id).root) for seed in sorted(plan.base_seeds)]
+        return [root for root in self._bases if root in existing]
+
     def _publish_bases(self, roots: list[str], home: Home, means: Means) -> None:
         experiment = self._tracker.ensure_experiment(BASES_EXPERIMENT, home, is_shared=True)
         means.summary.notes += about_experiment(experiment, BASES_EXPERIMENT, home)
         group = Group(experiment, HOME_TAG, home.id)
         bases = GroupPass(roots, group, Destination(home, experiment, ""), means, kept=runs_in(str(self._home.bases)))
-        if bases.send_news(deleted(self._tracker, group) if means.is_thorough else ()) and means.is_thorough:
-            there = Census().take(self._tracker, group, means.interrupted)
-            if there is not None:
-                bases.send_lost(there)
-            bases.attach_lost()
+        file = self._home.bases_published
+        progress = GroupProgress.read(file)
+        if progress is None or not progress.is_about(experiment.store, home.id):
+            progress = GroupProgress(experiment.store, "", home.id)
+        census = Census(**progress.census)
+        bases.run(census)
+        if asdict(census) != progress.census:
+            progress.census = asdict(census)
+            progress.write(file)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from study.paths import StudyPaths
 from study.plan.model import Plan
 from study.tracking.base import PARENT_TAG, SENT_TAG, RejectedError, Tracked, Tracker, UnknownRunError
-from study.tracking.census import Census, Group, deleted
+from study.tracking.census import Census, Group
 from study.tracking.describe import NEWEST_TAG
 from study.tracking.groups import GroupPass, Means
 from study.tracking.identity import Home
@@ -88,29 +88,18 @@ class StudyPass:
             runs_in(str(self._paths.runs)), group, Destination(self._home, self._experiment, self.parent.id), means
         )
         # a killed pass, a run whose folder is gone, and an older copy of the store all leave different traces here
-        is_suspect = len({state_of(runs.entries()), progress.state, self.parent.tags.get(SENT_TAG, "")}) > 1
-        lost = deleted(self._tracker, group) if means.is_thorough and runs.entries() else frozenset()
-        is_through, has_looked = runs.send_news(lost), False
+        is_suspect = len({state_of(runs.entries), progress.state, self.parent.tags.get(SENT_TAG, "")}) > 1
         census = Census(**progress.census)
-        census.total += runs.num_added
-        if is_through and (is_suspect or (means.is_thorough and not census.is_right(self._tracker, group))):
-            there = census.take(self._tracker, group, means.interrupted) if may_look_at_all else None
-            has_looked = is_through = there is not None
-            if there is not None:
-                census.total += runs.send_lost(there)
-            is_suspect = not is_through
-        if is_through and means.is_thorough:
-            runs.attach_lost()
-        self._summary.is_complete &= is_through
+        is_through = runs.run(census, is_suspect=is_suspect, may_look_at_all=may_look_at_all)
         progress.census = asdict(census)
         progress.newest_s = max(progress.newest_s, runs.newest_s)
         progress.is_outdated |= bool(runs.vanished) and not self._has_new_frame
-        if not is_suspect:
-            progress.state = state_of(runs.entries())
+        if is_through or not is_suspect:
+            progress.state = state_of(runs.entries)
         self._tag(progress)
         if asdict(progress) != before:
             progress.write(self._paths.published)
-        return has_looked
+        return runs.has_looked
 
     def _tag(self, progress: StudyProgress) -> None:
         """Tell readers what of the attached files is up to date, and the next pass what this one has left."""
