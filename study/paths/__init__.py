@@ -37,13 +37,10 @@ __all__ = [
     "from_user",
 ]
 
-RESERVED_NAMES = (
-    "bases",
-    "checkpoints",
-    "code",
-    "data",
-    "mlartifacts",
-)  # folders of a home that no study may be called
+RESERVED_NAMES = {  # names that no study may have, in whatever case, and what they are
+    **dict.fromkeys(("bases", "checkpoints", "code", "data", "mlartifacts"), "a folder of the study home itself"),
+    "default": "MLflow's own experiment, whose artifacts lie outside of the study home",
+}
 
 
 def from_user(text: str) -> Path:

@@ -6,7 +6,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -130,6 +130,9 @@ class Tracker(Protocol):
             home: whose it is.
             known: `Experiment.store` of the last time.
             is_shared: all homes use the same one, if they can.
+
+        Raises:
+            TwinError: a copy of the home publishes under the same identity.
         """
         ...
 
@@ -175,8 +178,8 @@ class Tracker(Protocol):
         """Paths of the run's artifacts; None when that cannot be found out."""
         ...
 
-    def with_artifacts(self, experiment: Experiment) -> frozenset[str] | None:
-        """Ids of the runs that have artifacts, and maybe other words; None when that cannot be found out at once."""
+    def without_artifact(self, experiment: Experiment, runs: Collection[str], name: str) -> frozenset[str]:
+        """Those of the runs that lack an artifact called `name`, as far as that can be found out at once."""
         ...
 
     def set_status(self, run: str, status: RunStatus, end_ms: int) -> None:

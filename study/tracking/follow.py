@@ -85,10 +85,12 @@ class _Follower:
                 _logger.info("publishing to %s works again", self._shown_uri)
             self._num_failures = 0
             self.has_arrived = summary.has_arrived
-            for text in (*(f"not published: {problem}" for problem in summary.problems), *summary.remarks()):
-                if text not in self._said:
+            texts = {text: text for text in (*(f"not published: {p}" for p in summary.problems), *summary.remarks())}
+            for text in texts:
+                topic = "foreign" if text == summary.foreign else text
+                if topic not in self._said:
                     _logger.warning("%s", text)
-                    self._said.add(text)
+                    self._said.add(topic)
         return self._num_failures
 
 

@@ -23,7 +23,7 @@ from study.tracking.census import Census, Group, deleted
 from study.tracking.ledger import Entry, Ledger
 from study.tracking.progress import RunProgress, glance
 from study.tracking.runs import Destination, Sent, publish_run
-from study.tracking.summary import PublishSummary
+from study.tracking.summary import PublishSummary, named
 from study.tracking.tracked import supersede
 
 _GONE = "the home has no such run any more"
@@ -91,6 +91,7 @@ class GroupPass:
             Whether all that was sent is there, as far as a pass that is not thorough can tell.
         """
         tracker, group, is_thorough = self._tracker, self._group, self._means.is_thorough
+        is_suspect |= census.total < len(self.entries)
         is_through = self._send_news(deleted(tracker, group) if is_thorough and self.entries else ())
         census.total += self.num_added
         if is_through and (is_suspect or (is_thorough and not census.is_right(tracker, group))):
@@ -149,17 +150,16 @@ class GroupPass:
             if run.id not in known and is_ours and KEY_TAG in run.tags and SUPERSEDED_TAG not in run.tags:
                 supersede(self._tracker, run, run.tags[KEY_TAG], _GONE)
                 self.vanished.append(run.tags[KEY_TAG])
+        if self.vanished:
+            self._summary.notes.append(f"marked as superseded, because {_GONE}: {named(sorted(self.vanished))}")
         return len({entry.tracked_run for entry in self.entries.values()} - there.keys())
 
     def _attach_lost(self) -> None:
         """Attach the files anew that the store has lost."""
-        listed = self._tracker.with_artifacts(self._to.experiment)
-        if listed is None:
-            return
-        for root, entry in self.entries.items():
-            if entry.tracked_run not in listed:
-                self._tracker.log_artifact(self._to.experiment, entry.tracked_run, RunPaths(Path(root)).spec)
-                self._summary.reattached.append(f"spec.json of {Path(root).name}")
+        runs = {entry.tracked_run: RunPaths(Path(root)) for root, entry in self.entries.items()}
+        for run in sorted(self._tracker.without_artifact(self._to.experiment, runs, "spec.json")):
+            self._tracker.log_artifact(self._to.experiment, run, runs[run].spec)
+            self._summary.reattached.append(f"spec.json of {runs[run].root.name}")
 
     def _publish(self, root: str, seen: str, *, is_known: bool, was_lost: bool = False) -> None:
         paths = RunPaths(Path(root))
@@ -182,7 +182,7 @@ class GroupPass:
         self._summary.num_published += 1
         self.newest_s = max(self.newest_s, sent.newest_s)
         self.num_added += sent.is_added
-        if was_lost:
+        if was_lost and not sent.is_adopted:
             self._summary.lost.append(name)
         for why in sent.superseded:
             self._summary.notes.append(f"{name}: {why}; the tracked run of before is marked as superseded")

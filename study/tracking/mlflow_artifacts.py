@@ -6,8 +6,10 @@ away from it. Files of the home's own folder are therefore written by us, in MLf
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Iterator
+import random
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +21,8 @@ from mlflow.artifacts import list_artifacts  # isort: skip
 
 from study.journal.files import write_atomic
 from study.tracking.base import TrackerError
+
+_NUM_LOOKS = 20  # one request each
 
 
 class Artifacts(Protocol):
@@ -32,8 +36,8 @@ class Artifacts(Protocol):
         """Paths of a run's files; None when that cannot be found out."""
         ...
 
-    def runs(self) -> frozenset[str] | None:
-        """Ids of the runs that have files, and maybe other words; None when that cannot be found out at once."""
+    def lacking(self, runs: Collection[str], name: str) -> frozenset[str]:
+        """Those of the runs that lack a file, as far as that can be found out at once."""
         ...
 
 
@@ -55,9 +59,10 @@ class FolderArtifacts:
         root = self._folder(run)
         return frozenset(file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file())
 
-    def runs(self) -> frozenset[str]:
-        """Look into the folder of all runs."""
-        return frozenset(folder.name for folder in self._root.iterdir()) if self._root.is_dir() else frozenset()
+    def lacking(self, runs: Collection[str], name: str) -> frozenset[str]:
+        """Look into the folder of every run."""
+        root = str(self._root)
+        return frozenset(run for run in runs if not os.path.exists(f"{root}/{run}/artifacts/{name}"))  # noqa: PTH110
 
     def _folder(self, run: str) -> Path:
         return self._root / run / "artifacts"
@@ -79,12 +84,16 @@ class StoreArtifacts:
             return frozenset(self._below(run, ""))
         return None
 
-    def runs(self) -> frozenset[str] | None:
-        """Ask for the folder of all runs, which not every server shows."""
+    def lacking(self, runs: Collection[str], name: str) -> frozenset[str]:
+        """Ask for the folder of all runs, which not every server shows, and look into those of some, by chance."""
+        missing = set[str]()
         with suppress(TrackerError), translated():
             found = list_artifacts(artifact_uri=self._location, tracking_uri=self._uri)
-            return frozenset(posixpath.basename(entry.path.rstrip("/")) for entry in found)
-        return None
+            missing |= set(runs) - {posixpath.basename(entry.path.rstrip("/")) for entry in found}
+        for run in random.sample(sorted(set(runs) - missing), min(_NUM_LOOKS, len(runs) - len(missing))):
+            files = self.of(run)
+            missing |= {run} if files is not None and name not in files else set()
+        return frozenset(missing)
 
     def _below(self, run: str, folder: str) -> Iterator[str]:
         for entry in self._client.list_artifacts(run, folder or None):

@@ -18,6 +18,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from study.errors import StudyError
 from study.journal.files import link_once
 from study.tracking.base import RejectedError, TrackerError, UnknownRunError
 
@@ -79,7 +80,7 @@ def translated() -> Iterator[None]:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST" or _DELETED in text:
             raise UnknownRunError(text) from error
         raise (RejectedError if error.error_code in _REFUSALS else TrackerError)(text) from error
-    except TrackerError:
+    except StudyError:
         raise
     except Exception as error:  # a database or a socket, in many disguises
         raise TrackerError(without_password(f"{type(error).__name__}: {error}")) from error

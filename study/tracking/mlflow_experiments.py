@@ -33,9 +33,10 @@ from study.tracking.base import (
     Experiment,
     TrackerError,
 )
-from study.tracking.identity import Home
+from study.tracking.identity import Home, TwinError
 
 _MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the interface then opens with the runs
+_DEFAULT = "0"  # the experiment that MLflow makes itself; its artifacts lie wherever the store was first opened
 ARTIFACTS = "mlartifacts"
 
 
@@ -70,29 +71,36 @@ class Experiments:
         return self._ours(self._create_apart(name, home))
 
     def of_study(self, name: str, home: Home, known: str) -> Experiment:
-        """The experiment of a home's study; see `Tracker.ensure_experiment`."""
+        """The experiment of a home's study; see `Tracker.ensure_experiment`.
+
+        Raises:
+            TwinError: a copy of the home has published it under the same identity.
+        """
         deleted = []
         for found in self._candidates(name, home, known):
             if found.lifecycle_stage == "active":
-                return self._claimed(found, name, home)
+                return self._told(self._claimed(found, name, home), name, home)
             deleted.append(found)
         if deleted:
             self._active(deleted[0])
         found = self._client.get_experiment_by_name(name) or self._create(name, home, name)
-        if found.tags.get(HOME_TAG) == home.id or self._may_adopt(found, name):
+        if _is_of(found, name, home) or self._may_adopt(found, name):
             return self._claimed(self._active(found), name, home)
-        return replace(self._ours(self._create_apart(name, home)), other=self._owner(found, name))
+        return self._told(self._ours(self._create_apart(name, home)), name, home)
 
     def _candidates(self, name: str, home: Home, known: str) -> Iterator[MlflowExperiment]:
-        yield from self._known(known, home)
+        yield from self._known(name, home, known)
         yield from self._of_home(name, home)
 
-    def _owner(self, found: MlflowExperiment, name: str) -> dict[str, str]:
-        """Tags of the run that stands for another home's study, and of its experiment."""
-        parents = self._client.search_runs([found.experiment_id], f"tags.`{KEY_TAG}` = '{name}'", max_results=1)
-        return {**(dict(parents[0].data.tags) if parents else {}), **found.tags, "name": found.name}
+    def _told(self, chosen: Experiment, name: str, home: Home) -> Experiment:
+        """Add whose the experiment is that has the name, when ours is kept apart."""
+        other = self._client.get_experiment_by_name(name) if chosen.name.startswith(f"{name}@") else None
+        if other is None or _is_of(other, name, home):
+            return chosen
+        parents = self._client.search_runs([other.experiment_id], f"tags.`{KEY_TAG}` = '{name}'", max_results=1)
+        return replace(chosen, other={**(parents[0].data.tags if parents else {}), **other.tags})
 
-    def _known(self, known: str, home: Home) -> Iterator[MlflowExperiment]:
+    def _known(self, name: str, home: Home, known: str) -> Iterator[MlflowExperiment]:
         if known:
             try:
                 found = self._client.get_experiment(known.partition("-")[0])
@@ -100,8 +108,9 @@ class Experiments:
                 if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise  # it is known, or was, or is an id of another kind of store
             else:
-                is_same = _store(found) == known and found.tags.get(HOME_TAG, home.id) == home.id
-                if is_same and SUPERSEDED_TAG not in found.tags:
+                is_taken = HOME_TAG in found.tags and not _is_of(found, name, home)
+                is_over = SUPERSEDED_TAG in found.tags or found.experiment_id == _DEFAULT
+                if _store(found) == known and not is_taken and not is_over:
                     yield found
 
     def _of_home(self, name: str, home: Home) -> list[MlflowExperiment]:
@@ -111,13 +120,16 @@ class Experiments:
 
     def _may_adopt(self, found: MlflowExperiment, name: str) -> bool:
         """Whether nobody else publishes there: the store is ours, or the experiment was made by hand and is empty."""
-        if self._is_own or HOME_TAG in found.tags:
-            return self._is_own
+        if self._is_own or HOME_TAG in found.tags or found.experiment_id == _DEFAULT:
+            return self._is_own and found.experiment_id != _DEFAULT
         return not self._client.search_runs(
             [found.experiment_id], f"tags.`{KEY_TAG}` = '{name}'", ViewType.ALL, max_results=1
         )
 
     def _claimed(self, found: MlflowExperiment, name: str, home: Home) -> Experiment:
+        where = found.tags.get(HOST_TAG, home.here.host), found.tags.get(PATH_TAG, home.here.path)
+        if found.tags.get(HOME_TAG) == home.id and not home.was_at(*where):
+            raise TwinError(f"{where[1]} on {where[0]}")
         if SUPERSEDED_TAG in found.tags or not self._is_usable(found, home):
             return self._moved(found, name, home)
         tags = _tags(name, home)
@@ -175,6 +187,11 @@ class Experiments:
                 "or remove it for good with `mlflow gc`; then publish again"
             )
         return found
+
+
+def _is_of(found: MlflowExperiment, name: str, home: Home) -> bool:
+    """Whether this home made it for the study; some stores take `Toy` for `toy`."""
+    return (found.tags.get(HOME_TAG), found.tags.get(STUDY_TAG)) == (home.id, name)
 
 
 def _folder(found: MlflowExperiment) -> Path | None:

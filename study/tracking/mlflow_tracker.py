@@ -6,7 +6,7 @@ MLflow keeps infinite values as the largest float, NaN as NaN. Names may hold le
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -143,9 +143,9 @@ class MlflowTracker:
         """Paths of the run's artifacts; None when that cannot be found out."""
         return self._artifacts_of(experiment).of(run)
 
-    def with_artifacts(self, experiment: Experiment) -> frozenset[str] | None:
-        """Ids of the runs that have artifacts, and maybe other words; None when that cannot be found out at once."""
-        return self._artifacts_of(experiment).runs()
+    def without_artifact(self, experiment: Experiment, runs: Collection[str], name: str) -> frozenset[str]:
+        """Those of the runs that lack an artifact called `name`, as far as that can be found out at once."""
+        return self._artifacts_of(experiment).lacking(runs, name)
 
     def set_status(self, run: str, status: RunStatus, end_ms: int) -> None:
         """Set the status, and the end when the run is over."""

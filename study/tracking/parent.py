@@ -13,7 +13,7 @@ from study.paths import StudyPaths
 from study.plan.model import Plan
 from study.tracking import describe
 from study.tracking.base import HOME_TAG, HOST_TAG, PATH_TAG, Experiment, RunStatus, Tracked, Tracker
-from study.tracking.identity import Home, TwinError, instance_of
+from study.tracking.identity import Home, instance_of
 from study.tracking.progress import StudyProgress, version
 from study.tracking.tracked import Found, ensure_run
 
@@ -26,9 +26,6 @@ def ensure_parent(
     """Find the run that stands for the study, or create it.
 
     A folder that was made anew, and a plan that was replaced before anything was trained, are another study.
-
-    Raises:
-        TwinError: a copy of the home has published it under the same identity.
     """
     instance = instance_of(study)
     tags = describe.study_tags(plan) | {
@@ -43,9 +40,6 @@ def ensure_parent(
         return experiment.is_own or run.tags.get(HOME_TAG, home.id) == home.id
 
     def unlike(run: Tracked) -> str:
-        where = run.tags.get(HOST_TAG, ""), run.tags.get(PATH_TAG, "")
-        if all(where) and run.tags.get(HOME_TAG) == home.id and not home.was_at(*where):
-            raise TwinError(f"{where[1]} on {where[0]}")
         if run.tags.get(describe.INSTANCE_TAG, instance) != instance:
             return "the study was made anew"
         others = describe.other_params(run, plan)

@@ -22,7 +22,7 @@ from study.tracking.ledger import Ledger, runs_in
 from study.tracking.progress import GroupProgress, only_publisher
 from study.tracking.runs import Destination
 from study.tracking.study_pass import StudyPass
-from study.tracking.summary import PublishSummary, about_copy, about_experiment
+from study.tracking.summary import PublishSummary, about_copy, about_move
 
 BASES_EXPERIMENT = "bases"
 _LOOK_EVERY_S, _SHARE = 60.0, 0.1
@@ -142,7 +142,7 @@ class Publisher:
 
     def _publish_bases(self, roots: list[str], home: Home, means: Means) -> None:
         experiment = self._tracker.ensure_experiment(BASES_EXPERIMENT, home, is_shared=True)
-        means.summary.notes += about_experiment(experiment, BASES_EXPERIMENT, home)
+        means.summary.notes += about_move(experiment)
         group = Group(experiment, HOME_TAG, home.id)
         bases = GroupPass(roots, group, Destination(home, experiment, ""), means, kept=runs_in(str(self._home.bases)))
         file = self._home.bases_published

@@ -41,12 +41,14 @@ class Sent:
         num_metrics: rows.
         newest_s: when the run's newest event happened.
         is_added: the tracked run was not below this parent before.
+        is_adopted: earlier code had created the tracked run, and had not said whose it is.
         superseded: why other tracked runs are out of date.
     """
 
     num_metrics: int
     newest_s: float
     is_added: bool
+    is_adopted: bool
     superseded: tuple[str, ...]
 
 
@@ -91,7 +93,8 @@ def publish_run(paths: RunPaths, seen: str, to: Destination, tracker: Tracker, p
         tracker.set_status(progress.tracked_run, status, int(newest_s * 1000))
     progress.write(paths.published)
     is_added = to.parent != parent or (found is not None and found.is_new)
-    return Sent(num_metrics, newest_s, is_added, found.superseded if found is not None else ())
+    is_adopted = found is not None and HOME_TAG not in found.run.tags
+    return Sent(num_metrics, newest_s, is_added, is_adopted, found.superseded if found is not None else ())
 
 
 def _send_metrics(

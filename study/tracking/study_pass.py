@@ -15,7 +15,7 @@ from study.tracking.ledger import runs_in, state_of
 from study.tracking.parent import attach, ensure_parent
 from study.tracking.progress import StudyProgress
 from study.tracking.runs import Destination
-from study.tracking.summary import PublishSummary, about_experiment, about_parent
+from study.tracking.summary import PublishSummary, about_foreign, about_move, about_parent
 
 
 class StudyPass:
@@ -36,7 +36,9 @@ class StudyPass:
         known = StudyProgress.read(paths.published)
         self._experiment = tracker.ensure_experiment(plan.study, home, known=known.store if known is not None else "")
         summary.experiment = self._experiment.name
-        summary.notes += about_experiment(self._experiment, plan.study, home)
+        summary.read_as = f"{plan.study}@{home.short}"
+        summary.foreign = about_foreign(self._experiment, plan.study, home)
+        summary.notes += about_move(self._experiment)
         if known is not None and not known.is_about(self._experiment.store, home.id):
             known = None
         self.parent: Tracked | None = None

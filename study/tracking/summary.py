@@ -6,7 +6,8 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from study.tracking.base import HOME_TAG, HOST_TAG, PATH_TAG, Experiment
+from study.paths import RESERVED_NAMES
+from study.tracking.base import HOME_TAG, HOST_TAG, PATH_TAG, STUDY_TAG, Experiment
 from study.tracking.describe import NEWEST_TAG, PLAN_TAG
 from study.tracking.identity import Home
 from study.tracking.tracked import Found
@@ -25,6 +26,8 @@ class PublishSummary:
         problems: what could not be published, and why; the rest was.
         is_complete: False when there is no plan yet, the pass was interrupted, or another publisher works.
         experiment: name of the study's experiment.
+        foreign: whose the experiment is that has the name of the study, when this one is kept apart.
+        read_as: name of the study for those who read it from the store.
         notes: what was not as the last pass had left it, and what was done about it.
         lost: runs that the store did not have any more, or not as they were; they were published anew.
         reattached: files that the store did not have any more; they were attached anew.
@@ -36,6 +39,8 @@ class PublishSummary:
     problems: list[str] = field(default_factory=list)
     is_complete: bool = True
     experiment: str = ""
+    foreign: str = ""
+    read_as: str = ""
     notes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     reattached: list[str] = field(default_factory=list)
@@ -50,13 +55,14 @@ class PublishSummary:
         name = f" (experiment {self.experiment!r})" if self.experiment not in ("", study) else ""
         counts = f"{self.num_published} runs published, {self.num_unchanged} had no news"
         first = f"{study} → {shown_uri}{name}: {counts}, {self.num_metrics} metric rows sent"
-        return "\n".join([first, *self.remarks()])
+        advice = [f"to read it from there: python -m study report {self.read_as} --from {shown_uri}"]
+        return "\n".join([first, *self.remarks(), *(advice if self.foreign else [])])
 
     def remarks(self) -> list[str]:
         """What was not as the last pass had left it, and what was done about it."""
         lost = [f"missing in MLflow, and published anew: {named(self.lost)}"] if self.lost else []
         files = [f"missing in MLflow, and attached anew: {named(self.reattached)}"] if self.reattached else []
-        return [*lost, *files, *self.notes]
+        return [*lost, *files, *self.notes, *([self.foreign] if self.foreign else [])]
 
 
 def named(names: Sequence[str]) -> str:
@@ -83,29 +89,35 @@ def in_words(t: str | None) -> str:
         return "unknown"
 
 
-def about_experiment(experiment: Experiment, study: str, home: Home) -> list[str]:
-    """What is strange about where a study goes."""
-    notes = []
-    if experiment.moved_from:
-        notes.append(
-            f"the home has moved: artifacts of experiment {study!r} lay in {experiment.moved_from}, and MLflow cannot "
-            f"change that; the experiment keeps its runs under another name, and everything is published anew as "
-            f"{experiment.name!r}"
-        )
-    if experiment.other is not None:
-        was_here = (experiment.other.get(HOST_TAG), experiment.other.get(PATH_TAG)) == home.here[:2]
+def about_move(experiment: Experiment) -> list[str]:
+    """What was done because the home had moved."""
+    note = (
+        f"artifacts of experiment {experiment.name!r} lay in {experiment.moved_from}, which is not in this home (any "
+        "more), and MLflow cannot change that: the experiment keeps its runs under another name, and everything is "
+        "published anew"
+    )
+    return [note] if experiment.moved_from else []
+
+
+def about_foreign(experiment: Experiment, study: str, home: Home) -> str:
+    """Whose the experiment is that has the name of the study; "" when it is ours."""
+    other = experiment.other
+    if other is None:
+        return ""
+    owner, hint = owner_in_words(other), ""
+    if HOME_TAG not in other and study.casefold() in RESERVED_NAMES:
+        owner = "MLflow itself"
+    elif other.get(HOME_TAG) == home.id:
+        owner = f"study {other.get(STUDY_TAG)!r} of this home, whose name this store takes for the same"
+    elif (other.get(HOST_TAG), other.get(PATH_TAG)) == home.here[:2]:
         hint = (
-            f"; a home in this very folder published it: if this is the same one and has lost its identity.json, "
-            f"write {experiment.other.get(HOME_TAG)} there as its id"
-            if was_here
-            else ""
+            " It was published from this very folder under another identity: if it is this home's own, and only "
+            f"identity.json was lost, write {other[HOME_TAG]} there as its id."
         )
-        notes.append(
-            f"foreign: experiment {study!r} of this store belongs to {owner_in_words(experiment.other)}{hint}. It was "
-            f"not touched; this home's study is kept apart as experiment {experiment.name!r}. To read it: "
-            f"python -m study report {study}@{home.short} --from URI"
-        )
-    return notes
+    return (
+        f"foreign: experiment {study!r} of this store belongs to {owner}. It was not touched; this study is kept apart "
+        f"as experiment {experiment.name!r}.{hint}"
+    )
 
 
 def about_parent(found: Found, *, was_known: bool) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,9 +136,9 @@ class MemoryTracker:
         self._call("attached")
         return frozenset(self._run(run).artifacts)
 
-    def with_artifacts(self, experiment: Experiment) -> frozenset[str]:
-        self._call("with_artifacts")
-        return frozenset(name for name, run in self.runs.items() if run.artifacts)
+    def without_artifact(self, experiment: Experiment, runs: Collection[str], name: str) -> frozenset[str]:
+        self._call("without_artifact")
+        return frozenset(run for run in runs if name not in self._run(run).artifacts)
 
     def set_status(self, run: str, status: RunStatus, end_ms: int) -> None:
         self._call("set_status")
