@@ -14,7 +14,7 @@ from pathlib import Path
 
 from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guarded
 from study.cli.site import add_site_commands, run_site_command
-from study.errors import StudyError, UserError, did_you_mean
+from study.errors import JournalError, UserError, did_you_mean
 from study.paths import HomePaths, from_user
 
 _HELP = {
@@ -67,20 +67,24 @@ def _publish(args: argparse.Namespace) -> int:
     from study.tracking.follow import follow
     from study.tracking.mlflow_connection import without_password
     from study.tracking.mlflow_tracker import MlflowTracker
-    from study.tracking.publisher import publish
+    from study.tracking.parent import wants_frame
+    from study.tracking.publisher import Publisher
     from study.tracking.store import store_uri
 
     uri = store_uri(home)
     if args.follow:
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
         return FINISHED if follow(home, name, uri, stop=_input_closed) else SOME_FAILED
-    from analysis.published import write_frame
+    publisher = Publisher(home, name, MlflowTracker(uri, home.mlartifacts))
+    summary = publisher.publish()
+    if wants_frame(home.study(name)):
+        from analysis.published import write_frame
 
-    try:
-        write_frame(home.study(name).root)
-    except StudyError as error:
-        print(f"without a frame of all runs: {error}", file=sys.stderr)
-    summary = publish(home, name, MlflowTracker(uri, home.mlartifacts))
+        try:
+            write_frame(home.study(name).root)
+            publisher.publish_study(summary)
+        except JournalError as error:
+            print(f"without a frame of all runs: {error}", file=sys.stderr)
     print(summary.as_text(name, without_password(uri)))
     for problem in summary.problems:
         print(f"not published: {problem}", file=sys.stderr)

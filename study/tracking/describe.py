@@ -132,10 +132,12 @@ def is_tracked(tracked: Tracked, state: RunState) -> bool:
 
 def unlike_published(progress: RunProgress, state: RunState) -> str:
     """Why what was published is about another training, or other evaluations, than the run's files; or ""."""
+    if why := _other_training(progress.start_t, progress.weights, state):
+        return why
     for key, t in progress.evaluations.items():
         if t is not None and (state.evaluations.get(key) or {}).get("t") != t:
             return f"its evaluation {key} was made anew, or removed"
-    return _other_training(progress.start_t, progress.weights, state)
+    return ""
 
 
 def _tracked_start_t(tracked: Tracked) -> float | None:

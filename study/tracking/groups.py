@@ -143,13 +143,19 @@ class GroupPass:
             if run is None or run.tags.get(SENT_TAG, "") != entry.sent or SUPERSEDED_TAG in run.tags:
                 self._publish(root, glance(root), is_known=False, was_lost=True)
         self._summary.num_unchanged -= self._summary.num_published - num_published
-        later = {entry.tracked_run for entry in (self.entries | self._read(self._kept)).values()}
-        known = later | {entry.tracked_run for entry in entries.values()}
+        now = self.entries | self._read(self._kept)
+        known = {entry.tracked_run for entry in (*entries.values(), *now.values())}
+        names = {root.rpartition("/")[2]: now.get(root) for root in (*self._roots, *self._kept)}
         for run in there.values():
+            key = run.tags.get(KEY_TAG)
             is_ours = self._to.experiment.is_own or run.tags.get(HOME_TAG, self._to.home.id) == self._to.home.id
-            if run.id not in known and is_ours and KEY_TAG in run.tags and SUPERSEDED_TAG not in run.tags:
-                supersede(self._tracker, run, run.tags[KEY_TAG], _GONE)
-                self.vanished.append(run.tags[KEY_TAG])
+            if key is None or not is_ours or run.id in known or SUPERSEDED_TAG in run.tags:
+                continue
+            if key not in names:
+                supersede(self._tracker, run, key, _GONE)
+                self.vanished.append(key)
+            elif names[key] is not None:  # a duplicate that was deleted once, and came back with its experiment
+                supersede(self._tracker, run, key, "another tracked run is about the same run")
         if self.vanished:
             self._summary.notes.append(f"marked as superseded, because {_GONE}: {named(sorted(self.vanished))}")
         return len({entry.tracked_run for entry in self.entries.values()} - there.keys())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from study.plan.model import SCHEMA_VERSION
 from study.tracking.progress import glance_of_earlier_code, short_hash, version
 
 _FILE = "published.json"
+_RUN_ID = re.compile(r"(.+-)?[0-9a-f]{12}")
 
 
 class Entry(NamedTuple):
@@ -61,9 +63,9 @@ def state_of(entries: Mapping[str, Entry]) -> str:
 
 
 def runs_in(folder: str) -> list[str]:
-    """Directories of the runs in a folder, in alphabetical order."""
+    """Directories of the runs in a folder, in alphabetical order; copies under other names are none."""
     try:
-        return [f"{folder}/{name}" for name in sorted(os.listdir(folder)) if name[0] != "."]  # noqa: PTH208 (thousands)
+        return [f"{folder}/{name}" for name in sorted(os.listdir(folder)) if _RUN_ID.fullmatch(name)]  # noqa: PTH208
     except FileNotFoundError:
         return []
 

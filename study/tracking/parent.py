@@ -17,6 +17,7 @@ from study.tracking.identity import Home, instance_of
 from study.tracking.progress import StudyProgress, version
 from study.tracking.tracked import Found, ensure_run
 
+_TRIALS = "frames/trials.json"
 _COARSE_S = 2.0  # times of folders are as coarse as this on some file systems
 
 
@@ -64,10 +65,17 @@ def ensure_parent(
 
 
 def attach(
-    study: StudyPaths, plan: Plan, experiment: Experiment, run: Tracked, tracker: Tracker, progress: StudyProgress
+    study: StudyPaths,
+    plan: Plan,
+    experiment: Experiment,
+    run: Tracked,
+    tracker: Tracker,
+    progress: StudyProgress,
+    *,
+    is_thorough: bool,
 ) -> list[str]:
-    """Attach what is new or was lost, and set the status; return the names of files that were lost."""
-    attached = tracker.attached(experiment, run.id)
+    """Attach what is new, and what was lost, which only a thorough pass sees; return the names of what was lost."""
+    attached = tracker.attached(experiment, run.id) if is_thorough else None
     lost = [] if attached is None else sorted(progress.artifacts.keys() - attached)
     for name in lost:
         del progress.artifacts[name]
@@ -81,9 +89,9 @@ def attach(
                 folder = Path(name).parent.as_posix().removeprefix(".")
                 tracker.log_artifact(experiment, run.id, file, folder)
                 progress.artifacts[name] = content
-                if file == study.runs_parquet:
-                    progress.is_outdated = False
             progress.sizes[name] = size
+            if file == study.runs_parquet:
+                progress.is_outdated, progress.framed = False, frame_key(study, progress)
     status = RunStatus.FINISHED if study.finished.exists() else RunStatus.RUNNING
     if not status == progress.status == run.status:
         end_ms = int(study.finished.stat().st_mtime * 1000) if status.is_over else 0
@@ -92,9 +100,20 @@ def attach(
     return lost
 
 
+def wants_frame(study: StudyPaths) -> bool:
+    """Whether the attached table of all runs is older than what has been published."""
+    progress = StudyProgress.read(study.published)
+    return progress is not None and progress.framed != frame_key(study, progress)
+
+
+def frame_key(study: StudyPaths, progress: StudyProgress) -> str:
+    """Changes when a table of all runs that was made then would be another one now."""
+    return f"{progress.state} {version(str(study.plan))} {progress.artifacts.get(_TRIALS, '')}"
+
+
 def _files(study: StudyPaths) -> Iterator[Path]:
     """What is attached, as far as it exists."""
-    files = (study.plan_yaml, study.plan, study.runs_parquet, study.trials_json)
+    files = (study.plan_yaml, study.plan, study.trials_json, study.runs_parquet)
     yield from (file for file in (*files, *sorted(study.report.rglob("[!.]*"))) if file.is_file())
 
 

@@ -117,6 +117,7 @@ class StudyProgress(GroupProgress):
         sizes: file → its size and time when it was sent, so that it need not be read again.
         newest_s: when the newest event happened that was published.
         is_outdated: runs that are attached as a table are no longer the home's.
+        framed: what the attached table was made from, see `study.tracking.parent.frame_key`.
         state: stands for all runs as they were published; the tracked run has it too.
     """
 
@@ -124,6 +125,7 @@ class StudyProgress(GroupProgress):
     sizes: dict[str, str] = field(default_factory=dict)
     newest_s: float = 0.0
     is_outdated: bool = False
+    framed: str = ""
     state: str = ""
 
 

@@ -104,9 +104,9 @@ class Publisher:
             self._next_look_s = begin_s + self._look_every_s
         return summary
 
-    def publish_study(self) -> PublishSummary:
-        """Publish the run that stands for the study alone; see `publish_study`."""
-        summary = PublishSummary()
+    def publish_study(self, summary: PublishSummary | None = None) -> PublishSummary:
+        """Publish the run that stands for the study alone, and add that to `summary`; see `publish_study`."""
+        summary = summary or PublishSummary()
         plan = Plan.from_json(read_json(self._paths.plan))
         with only_publisher(self._paths.root) as is_alone:
             if is_alone:
@@ -126,7 +126,7 @@ class Publisher:
             summary.notes.append(about_copy(home))
 
     def _publish_runs(self, plan: Plan, home: Home, means: Means) -> None:
-        study = StudyPass(self._paths, plan, home, self._tracker, means.summary)
+        study = StudyPass(self._paths, plan, home, self._tracker, means.summary, is_thorough=means.is_thorough)
         begin_s = self._clock()
         if study.parent is not None and study.send_runs(means, may_look_at_all=begin_s >= self._next_census_s):
             end_s = self._clock()

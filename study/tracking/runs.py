@@ -61,8 +61,15 @@ def publish_run(paths: RunPaths, seen: str, to: Destination, tracker: Tracker, p
         to: where it goes.
         tracker: what sends it.
         progress: how far the tracker has got; None when nothing is known.
+
+    Raises:
+        JournalError: a file of the run is damaged.
+        LookupError, TypeError, ValueError: its files do not hold what they should.
+        TrackerError: the tracker does not work, refuses this, or does not know the run.
     """
     spec = RunSpec.from_json(read_json(paths.spec))
+    if spec.run_id != paths.root.name:
+        raise ValueError(f"the folder holds the run {spec.run_id}; move it away")
     journals = {int(n): Journal.from_json(j) for n, j in progress.journals.items()} if progress is not None else {}
     state = read_on(paths, journals)
     outdated: dict[str, str] = {}

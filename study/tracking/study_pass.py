@@ -25,7 +25,16 @@ class StudyPass:
         parent: the run that stands for the study; None when the tracker refuses it.
     """
 
-    def __init__(self, paths: StudyPaths, plan: Plan, home: Home, tracker: Tracker, summary: PublishSummary) -> None:
+    def __init__(
+        self,
+        paths: StudyPaths,
+        plan: Plan,
+        home: Home,
+        tracker: Tracker,
+        summary: PublishSummary,
+        *,
+        is_thorough: bool = True,
+    ) -> None:
         """Find the study's run, or create it, and bring it up to date.
 
         Raises:
@@ -33,6 +42,7 @@ class StudyPass:
             TwinError: a copy of the home publishes under the same identity.
         """
         self._paths, self._plan, self._home, self._tracker, self._summary = paths, plan, home, tracker, summary
+        self._is_thorough = is_thorough
         known = StudyProgress.read(paths.published)
         self._experiment = tracker.ensure_experiment(plan.study, home, known=known.store if known is not None else "")
         summary.experiment = self._experiment.name
@@ -42,7 +52,6 @@ class StudyPass:
         if known is not None and not known.is_about(self._experiment.store, home.id):
             known = None
         self.parent: Tracked | None = None
-        self._has_new_frame = False
         try:
             try:
                 self._progress = self._open(known)
@@ -59,19 +68,14 @@ class StudyPass:
         if progress is None or progress.tracked_run != found.run.id:
             progress = StudyProgress(self._experiment.store, found.run.id)
         progress.home = self._home.id
-        frame = progress.artifacts.get(self._frame)
         self._summary.reattached += attach(
-            self._paths, self._plan, self._experiment, found.run, self._tracker, progress
+            self._paths, self._plan, self._experiment, found.run, self._tracker, progress, is_thorough=self._is_thorough
         )
-        self._has_new_frame = progress.artifacts.get(self._frame) != frame
+        self.parent = found.run
+        self._tag(progress)
         if asdict(progress) != before:
             progress.write(self._paths.published)
-        self.parent = found.run
         return progress
-
-    @property
-    def _frame(self) -> str:
-        return self._paths.runs_parquet.relative_to(self._paths.root).as_posix()
 
     def send_runs(self, means: Means, *, may_look_at_all: bool) -> bool:
         """Publish the runs below the study's.
@@ -95,7 +99,7 @@ class StudyPass:
         is_through = runs.run(census, is_suspect=is_suspect, may_look_at_all=may_look_at_all)
         progress.census = asdict(census)
         progress.newest_s = max(progress.newest_s, runs.newest_s)
-        progress.is_outdated |= bool(runs.vanished) and not self._has_new_frame
+        progress.is_outdated |= bool(runs.vanished)
         if is_through or not is_suspect:
             progress.state = state_of(runs.entries)
         self._tag(progress)
@@ -112,3 +116,4 @@ class StudyPass:
         changed = {key: value for key, value in tags.items() if self.parent.tags.get(key) != value}
         if changed:
             self._tracker.set_tags(self.parent.id, changed)
+            self.parent = self.parent._replace(tags={**self.parent.tags, **changed})

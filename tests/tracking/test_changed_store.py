@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from analysis.frames import Published, load_study
 from study.cli.manage import main
@@ -26,7 +27,7 @@ from tests.fakes.memory_tracker import MemoryTracker
 from tests.fakes.mlflow_server import Server, wait_until
 from tests.fakes.mlflow_store import contents
 from tests.fakes.mlflow_view import Store, own_store, study_in
-from tests.fakes.published_study import FakeStudy, home_in, small_plan
+from tests.fakes.published_study import START_S, FakeStudy, home_in, small_plan
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tu
     home = home_in(tmp_path_factory.mktemp("published"))
     home.root.mkdir()
     shutil.copyfile(empty_store, home.mlflow_db)
-    study = FakeStudy(home)
+    study = study_of(home)
     for seed in (1, 2):
         study.add_run(base_seed=seed).finish()
     study.add_base(base_seed=1).finish()
@@ -52,7 +53,14 @@ def study(published: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Fake
     root, copy = published
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(copy, root)
-    return FakeStudy(HomePaths(root))
+    return study_of(HomePaths(root))
+
+
+def study_of(home: HomePaths) -> FakeStudy:
+    """Its plan is of the same time whenever it is written: the study's run starts then."""
+    study = FakeStudy(home)
+    os.utime(study.paths.plan, (START_S, START_S))
+    return study
 
 
 @pytest.fixture
@@ -64,15 +72,11 @@ def run_ids(study: FakeStudy) -> list[str]:
     return sorted(run.root.name for run in study.paths.existing_runs())
 
 
-def permanently_delete(store: Store, *runs: str) -> None:
-    """As `mlflow gc` does."""
-    for run in runs:
-        store.client.delete_run(run)
-    with warnings.catch_warnings(action="ignore"):
-        from mlflow.cli import gc
-    uri = store.client.tracking_uri  # MLflow keeps a connection per spelling
-    result = CliRunner().invoke(gc, ["--backend-store-uri", uri, "--tracking-uri", uri], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+def remove_for_good(store: Store, study: FakeStudy, run: str) -> None:
+    """What `mlflow gc` does with a deleted run; the real command takes seconds, see the last test."""
+    store.client.delete_run(run)
+    store.client._tracking_client.store._hard_delete_run(run)
+    shutil.rmtree(study.home.mlartifacts / run / "artifacts")
 
 
 def delete_the_parent(store: Store, study: FakeStudy) -> str:
@@ -100,12 +104,12 @@ def delete_everything_by_hand(store: Store, study: FakeStudy) -> str:
 
 def remove_a_run_for_good(store: Store, study: FakeStudy) -> str:
     key = run_ids(study)[1]
-    permanently_delete(store, store.runs()[key].info.run_id)
+    remove_for_good(store, study, store.runs()[key].info.run_id)
     return f"missing in MLflow, and published anew: {key}"
 
 
 def remove_the_parent_for_good(store: Store, study: FakeStudy) -> str:
-    permanently_delete(store, store.runs()["small"].info.run_id)
+    remove_for_good(store, study, store.runs()["small"].info.run_id)
     return "the study's own run was missing in MLflow, and was published anew"
 
 
@@ -195,6 +199,21 @@ def test_a_store_that_an_older_copy_took_the_place_of(study: FakeStudy, store: S
     assert contents(study.home) == before
     summary = Store(store.uri).publish(study.home)
     assert (summary.num_published, summary.remarks()) == (0, [])
+
+
+def test_duplicates_that_come_back_with_their_experiment_are_told_apart(study: FakeStudy, store: Store) -> None:
+    """Restoring an experiment restores every run of it, also the second one of a request that was repeated."""
+    key, experiment = run_ids(study)[0], store.client.get_experiment_by_name("small").experiment_id
+    original = store.runs()[key]
+    tags = {name: original.data.tags[name] for name in ("mlflow.parentRunId", "study.home")}
+    twin = store.client.create_run(experiment, 1, {**tags, "study.run_id": key}, key).info.run_id
+    store.client.delete_run(twin)
+    store.publish(study.home)
+    store.client.delete_experiment(experiment)
+    store.client.restore_experiment(experiment)
+    store.publish(study.home)
+    assert store.runs()[key].info.run_id == original.info.run_id
+    assert "another tracked run" in store.client.get_run(twin).data.tags["study.superseded"]
 
 
 def test_a_deleted_experiment_is_refused_with_what_to_type(
@@ -429,3 +448,15 @@ def test_nothing_is_said_to_be_complete_while_the_store_does_not_work(study: Fak
     study.home.mlflow_db.write_bytes(b"no database")
     with pytest.raises(TrackerError):
         store.publish(study.home)
+
+
+@pytest.mark.slow
+def test_what_mlflow_gc_removed_is_published_anew(study: FakeStudy, store: Store) -> None:
+    before = contents(study.home)
+    for run in store.all_runs():
+        store.client.delete_run(run.info.run_id)
+    program = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", store.uri, "--tracking-uri", store.uri]
+    subprocess.run(program, check=True, capture_output=True)
+    assert len(Store(store.uri).client.search_runs(["1"], run_view_type=3)) == 0
+    assert store.publish(study.home).lost == run_ids(study)
+    assert contents(study.home) == before
