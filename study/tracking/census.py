@@ -16,9 +16,9 @@ from study.tracking.base import (
     SENT_TAG,
     SUPERSEDED_TAG,
     Experiment,
-    RejectedError,
     Tracked,
     Tracker,
+    TrackerError,
 )
 
 _PAGE = 250
@@ -56,6 +56,7 @@ class Census:
 
     def is_right(self, tracker: Tracker, group: Group) -> bool:
         """Count the runs from the last position on, and move it to the last run."""
+        has_token = bool(self.token)
         try:
             while (left := self.total - self.before) > 1:
                 size = min(_PAGE, left - 1)
@@ -64,8 +65,10 @@ class Census:
                     return False
                 self.token, self.before = page.after, self.before + size
             page = tracker.members(group.experiment, group.tag, group.value, after=self.token, size=1)
-        except RejectedError:
-            return False  # a position of another version of the tracker
+        except TrackerError:
+            if has_token:
+                return False  # a position that the tracker does not understand, since it is another version
+            raise
         return len(page.runs) == left and not page.after
 
     def take(self, tracker: Tracker, group: Group, interrupted: Callable[[], bool]) -> Mapping[str, Tracked] | None:

@@ -20,8 +20,9 @@ from study.tracking.base import (
     UnknownRunError,
 )
 from study.tracking.census import Census, Group, deleted
+from study.tracking.glance import glance
 from study.tracking.ledger import Entry, Ledger
-from study.tracking.progress import RunProgress, glance
+from study.tracking.progress import RunProgress
 from study.tracking.runs import Destination, Sent, publish_run
 from study.tracking.summary import PublishSummary, named
 from study.tracking.tracked import supersede
@@ -96,9 +97,8 @@ class GroupPass:
         census.total += self.num_added
         if is_through and (is_suspect or (is_thorough and not census.is_right(tracker, group))):
             there = census.take(tracker, group, self._interrupted) if may_look_at_all else None
-            is_through = self.has_looked = there is not None
-            if there is not None:
-                census.total += self._send_lost(there)
+            self.has_looked = there is not None
+            is_through = there is not None and self._send_lost(there, census)
         if is_through and is_thorough:
             self._attach_lost()
         self._summary.is_complete &= is_through
@@ -129,20 +129,29 @@ class GroupPass:
                 self._summary.num_unchanged += 1
         return True
 
-    def _send_lost(self, there: Mapping[str, Tracked]) -> int:
-        """Publish anew what is not there as it was sent, and mark what is there but no longer in the home.
-
-        Returns how many tracked runs came into the group.
+    def _send_lost(self, there: Mapping[str, Tracked], census: Census) -> bool:
+        """Publish anew what is not `there` as it was sent, and mark what is but no longer in the home.
 
         Args:
             there: all runs of the group, by id.
+            census: how many they are; brought up to date.
+
+        Returns:
+            False when interrupted.
         """
         entries, num_published = dict(self.entries), self._summary.num_published
-        for root, entry in entries.items():
-            run = there.get(entry.tracked_run)
-            if run is None or run.tags.get(SENT_TAG, "") != entry.sent or SUPERSEDED_TAG in run.tags:
-                self._publish(root, glance(root), is_known=False, was_lost=True)
+        lost = [root for root, entry in entries.items() if not _is_there(entry, there)]
+        for root in lost:
+            if self._interrupted():
+                return False
+            self._publish(root, glance(root), is_known=False, was_lost=True)
         self._summary.num_unchanged -= self._summary.num_published - num_published
+        census.total += len({entry.tracked_run for entry in self.entries.values()} - there.keys())
+        self._mark_others(there, entries)
+        return True
+
+    def _mark_others(self, there: Mapping[str, Tracked], entries: Mapping[str, Entry]) -> None:
+        """Mark runs of ours that are none of `entries`, nor of what was published meanwhile."""
         now = self.entries | self._read(self._kept)
         known = {entry.tracked_run for entry in (*entries.values(), *now.values())}
         names = {root.rpartition("/")[2]: now.get(root) for root in (*self._roots, *self._kept)}
@@ -158,7 +167,6 @@ class GroupPass:
                 supersede(self._tracker, run, key, "another tracked run is about the same run")
         if self.vanished:
             self._summary.notes.append(f"marked as superseded, because {_GONE}: {named(sorted(self.vanished))}")
-        return len({entry.tracked_run for entry in self.entries.values()} - there.keys())
 
     def _attach_lost(self) -> None:
         """Attach the files anew that the store has lost."""
@@ -192,3 +200,9 @@ class GroupPass:
             self._summary.lost.append(name)
         for why in sent.superseded:
             self._summary.notes.append(f"{name}: {why}; the tracked run of before is marked as superseded")
+
+
+def _is_there(entry: Entry, there: Mapping[str, Tracked]) -> bool:
+    """Whether the tracked run is there, as it was sent."""
+    run = there.get(entry.tracked_run)
+    return run is not None and run.tags.get(SENT_TAG, "") == entry.sent and SUPERSEDED_TAG not in run.tags

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from study.plan.model import SCHEMA_VERSION
-from study.tracking.progress import glance_of_earlier_code, short_hash, version
+from study.tracking.glance import glance_of_earlier_code, short_hash, version
 
 _FILE = "published.json"
 _RUN_ID = re.compile(r"(.+-)?[0-9a-f]{12}")

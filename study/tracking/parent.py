@@ -13,8 +13,9 @@ from study.paths import StudyPaths
 from study.plan.model import Plan
 from study.tracking import describe
 from study.tracking.base import HOME_TAG, HOST_TAG, PATH_TAG, Experiment, RunStatus, Tracked, Tracker
+from study.tracking.glance import version
 from study.tracking.identity import Home, instance_of
-from study.tracking.progress import StudyProgress, version
+from study.tracking.progress import StudyProgress
 from study.tracking.tracked import Found, ensure_run
 
 _TRIALS = "frames/trials.json"

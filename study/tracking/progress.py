@@ -1,9 +1,8 @@
-"""How far a store has got: `published.json` of a run and of a study, and what tells of news without reading."""
+"""How far a store has got: `published.json` of a run, of a study, and of all bases."""
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any, Self
 from study.errors import JournalError
 from study.journal.files import read_json_or_none, write_json
 from study.plan.model import SCHEMA_VERSION
+from study.tracking.glance import short_hash
 
 
 @dataclass
@@ -64,7 +64,7 @@ class RunProgress(Progress):
     """Contents of a run's published.json.
 
     Attributes:
-        seen: the run's files when they were published, see `glance`.
+        seen: the run's files when they were published, see `study.tracking.glance.glance`.
         parent: the tracked run that it is below.
         step: newest step whose metrics were sent.
         evaluations: keys of those that were sent, and when each was made; None when earlier code sent it.
@@ -129,43 +129,6 @@ class StudyProgress(GroupProgress):
     state: str = ""
 
 
-def short_hash(text: str) -> str:
-    """A hash that stands for a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def glance(root: str) -> str:
-    """Text that changes whenever there is news of the run in a directory; reads no file.
-
-    Below `pathlib`, whose objects cost more than asking the system.
-    """
-    attempts = sorted((int(name), name) for name in _names(f"{root}/attempts") if name.isdigit())
-    parts = ["2"]
-    for number, name in attempts:
-        sizes = (_size(f"{root}/attempts/{name}/{file}") for file in ("claim", "events.jsonl", "verdict.json"))
-        parts.append(f"{number}:{':'.join(map(str, sizes))}")
-    return " ".join([*parts, _age(f"{root}/trained.json"), _age(f"{root}/evaluations")])
-
-
-def glance_of_earlier_code(root: str) -> str:
-    """What `RunProgress.seen` is when earlier code wrote it."""
-    attempts = sorted((int(name), name) for name in _names(f"{root}/attempts") if name.isdigit())
-    folder = f"{root}/attempts"
-    parts = [f"{n}:{_size(f'{folder}/{name}/claim')}:{_size(f'{folder}/{name}/events.jsonl')}" for n, name in attempts]
-    trained = ["trained"] if _size(f"{root}/trained.json") >= 0 else []
-    keys = sorted(name[:-5] for name in _names(f"{root}/evaluations") if name.endswith(".json") and name[0] != ".")
-    return " ".join([*parts, *trained, *keys])
-
-
-def version(path: str) -> str:
-    """Text that changes when a file is replaced; "-" when it is missing."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 (see `glance`)
-    except (FileNotFoundError, NotADirectoryError):
-        return "-"
-    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
-
-
 @contextmanager
 def only_publisher(folder: Path) -> Iterator[bool]:
     """Say whether nobody else publishes what is in `folder`; two publishers would create runs twice."""
@@ -186,26 +149,3 @@ def _lock(handle: int) -> bool:
     except OSError:
         return True  # a file system without such locks; the lease of the study has to do
     return True
-
-
-def _age(path: str) -> str:
-    """Size and time of a file, or of a folder; both survive that a home is moved."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 (see `glance`)
-    except (FileNotFoundError, NotADirectoryError):
-        return "-"
-    return f"{found.st_size}-{found.st_mtime_ns}"
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 (see `glance`)
-    except FileNotFoundError:
-        return -1
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)  # noqa: PTH208 (see `glance`)
-    except (FileNotFoundError, NotADirectoryError):
-        return []

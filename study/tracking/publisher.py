@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
+from study.errors import HomeError
 from study.journal.files import read_json
 from study.paths import HomePaths
 from study.plan.expand import base_spec
@@ -41,6 +42,7 @@ def publish(
 
     Raises:
         TrackerError: the tracker does not work.
+        HomeError: the folder holds another study.
     """
     return Publisher(home, study, tracker).publish(interrupted)
 
@@ -88,7 +90,7 @@ class Publisher:
         if not self._paths.plan.exists():
             summary.is_complete = False
             return summary
-        plan = Plan.from_json(read_json(self._paths.plan))
+        plan = self._plan()
         means = Means(self._tracker, self._ledger, summary, interrupted, is_thorough=begin_s >= self._next_look_s)
         with only_publisher(self._paths.root) as is_alone:
             if is_alone:
@@ -106,13 +108,19 @@ class Publisher:
 
     def publish_study(self, summary: PublishSummary | None = None) -> PublishSummary:
         """Publish the run that stands for the study alone, and add that to `summary`; see `publish_study`."""
-        summary = summary or PublishSummary()
-        plan = Plan.from_json(read_json(self._paths.plan))
+        summary, plan = summary or PublishSummary(), self._plan()
         with only_publisher(self._paths.root) as is_alone:
             if is_alone:
                 self._identified(summary, lambda home: StudyPass(self._paths, plan, home, self._tracker, summary))
             summary.is_complete &= is_alone
         return summary
+
+    def _plan(self) -> Plan:
+        plan = Plan.from_json(read_json(self._paths.plan))
+        if plan.study != self._paths.root.name:
+            folder = self._paths.root
+            raise HomeError(f"{folder} holds study {plan.study!r}; a copy of a study has to go into another home")
+        return plan
 
     def _identified(self, summary: PublishSummary, work: Callable[[Home], object]) -> None:
         """Do something as this home; as another one, when a copy of it publishes under the same identity."""

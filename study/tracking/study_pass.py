@@ -63,7 +63,6 @@ class StudyPass:
     def _open(self, known: StudyProgress | None) -> StudyProgress:
         before = asdict(known) if known is not None else None
         found = ensure_parent(self._paths, self._plan, self._home, self._experiment, self._tracker, known)
-        self._summary.notes += about_parent(found, was_known=known is not None)
         progress = known
         if progress is None or progress.tracked_run != found.run.id:
             progress = StudyProgress(self._experiment.store, found.run.id)
@@ -71,6 +70,7 @@ class StudyPass:
         self._summary.reattached += attach(
             self._paths, self._plan, self._experiment, found.run, self._tracker, progress, is_thorough=self._is_thorough
         )
+        self._summary.notes += about_parent(found, was_known=known is not None)
         self.parent = found.run
         self._tag(progress)
         if asdict(progress) != before:

@@ -86,6 +86,8 @@ class MemoryTracker:
         self, experiment: Experiment, tag: str, value: str, *, after: str = "", size: int, is_deleted: bool = False
     ) -> Page:
         self._call("members")
+        if after and not after.isdigit():
+            raise TrackerError("what position?")
         among = [name for name, run in self.runs.items() if run.experiment == experiment.id]
         found = [
             run for run in map(self._tracked, among) if run.tags.get(tag) == value and run.is_deleted == is_deleted

@@ -6,11 +6,13 @@ import fcntl
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from study.errors import HomeError
 from study.journal.files import read_json, write_json, write_text
 from study.paths import HomePaths
 from study.tracking.base import RunStatus, TrackerError
@@ -322,3 +324,55 @@ def test_the_store_is_embedded_unless_the_environment_names_one(
     assert store_uri(HomePaths(Path("x"))) == f"sqlite:///{tmp_path}/x/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     assert store_uri(HomePaths(tmp_path)) == "http://host:5000"
+
+
+def test_records_of_earlier_code_are_read_on_from(study: FakeStudy, tracker: MemoryTracker) -> None:
+    """Nothing is sent twice, and what has no news is left alone."""
+    finished, run = study.add_run(base_seed=1).finish(), study.add_run(base_seed=2)
+    attempt = run.attempt(KNN).steps(1, 4).checkpoint(4)
+    publish(study.home, "small", tracker)
+    for paths, seen in ((finished.paths, "1:10:{} trained " + KNN), (run.paths, "1:10:{}")):
+        size = paths.attempt(1).events.stat().st_size
+        content = read_json(paths.published) | {"seen": seen.format(size)}
+        old = ("store", "tracked_run", "seen", "step", "status", "schema_version")
+        content = {name: content[name] for name in old} | {"evaluations": list(content["evaluations"]), "artifacts": {}}
+        write_json(paths.published, content)
+        tracker.runs[content["tracked_run"]].tags.pop("study.sent")
+    study.paths.published.write_text(json.dumps({
+        name: value for name, value in read_json(study.paths.published).items()
+        if name in ("store", "tracked_run", "artifacts", "status", "schema_version")
+    }))  # fmt: skip
+    summary = publish(study.home, "small", tracker)
+    assert (summary.num_published, summary.num_metrics, summary.remarks()) == (0, 0, [])
+    attempt.steps(5, 6).checkpoint(6)
+    assert publish(study.home, "small", tracker).num_metrics == 4
+    assert list(tracker.by_key(run.spec.run_id).values("train/metric_0")) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_copy_of_a_runs_folder_is_no_run(study: FakeStudy, tracker: MemoryTracker) -> None:
+    run = study.add_run().finish()
+    shutil.copytree(run.paths.root, run.paths.root.with_name(f"{run.paths.root.name}.before"))
+    other = study.paths.run("e2mc-b9-c1-0123456789ab")
+    shutil.copytree(run.paths.root, other.root)
+    summary = publish(study.home, "small", tracker)
+    assert summary.num_published == 1
+    assert summary.problems == [f"{other.root}: ValueError: the folder holds the run {run.spec.run_id}; move it away"]
+
+
+def test_a_copy_of_a_study_is_refused(study: FakeStudy, tracker: MemoryTracker) -> None:
+    shutil.copytree(study.paths.root, study.home.root / "copy")
+    with pytest.raises(HomeError, match="copy holds study 'small'"):
+        publish(study.home, "copy", tracker)
+
+
+def test_a_position_that_the_tracker_does_not_understand_any_more(study: FakeStudy, tracker: MemoryTracker) -> None:
+    for seed in (1, 2, 3):
+        study.add_run(base_seed=seed).finish()
+    for _ in range(2):
+        publish(study.home, "small", tracker)
+    content = read_json(study.paths.published)
+    content["census"]["token"] = "of an earlier version"
+    write_json(study.paths.published, content)
+    summary = publish(study.home, "small", tracker)
+    assert (summary.num_published, summary.has_arrived) == (0, True)
+    assert read_json(study.paths.published)["census"]["token"] != "of an earlier version"
