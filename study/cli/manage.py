@@ -65,11 +65,10 @@ def _status(args: argparse.Namespace) -> int:
 def _publish(args: argparse.Namespace) -> int:
     home, name = chosen_home(args), _known_study(args)
     from study.tracking.follow import follow
-    from study.tracking.mlflow_connection import without_password
     from study.tracking.mlflow_tracker import MlflowTracker
     from study.tracking.parent import wants_frame
     from study.tracking.publisher import Publisher
-    from study.tracking.store import store_uri
+    from study.tracking.store import store_uri, without_password
 
     uri = store_uri(home)
     if args.follow:
@@ -126,11 +125,10 @@ def _report_from(uri: str, name: str, folder: Path) -> int:
 def _attach(home: HomePaths, name: str) -> str:
     """Attach what was written to the study's run in MLflow; say what came of it, for the report stands either way."""
     from study.tracking.base import TrackerError
-    from study.tracking.store import store_uri
+    from study.tracking.store import store_uri, without_password
 
     command = f"python -m study publish {shlex.quote(name)} --home {shlex.quote(str(home.root))}"
     try:
-        from study.tracking.mlflow_connection import without_password
         from study.tracking.mlflow_tracker import MlflowTracker
         from study.tracking.publisher import publish_study
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from study.errors import StudyError
 from study.paths import HomePaths
 from study.tracking.base import Tracker
 from study.tracking.publisher import Publisher
+from study.tracking.store import without_password
 
 _logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class _Follower:
     ) -> None:
         self._home, self._study, self._uri, self._connect = home, study, uri, connect
         self._look_every_s = look_every_s
-        self._shown_uri = re.sub("//[^/@]*@", "//", uri)  # a log is no place for passwords
+        self._shown_uri = without_password(uri)
         self._publisher: Publisher | None = None
         self._num_failures = 0
         self._said: set[str] = set()

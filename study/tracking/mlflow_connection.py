@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from study.errors import StudyError
 from study.journal.files import link_once
 from study.tracking.base import RejectedError, TrackerError, UnknownRunError
+from study.tracking.store import without_password
 
 SQLITE = "sqlite:///"
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE")
@@ -84,8 +84,3 @@ def translated() -> Iterator[None]:
         raise
     except Exception as error:  # a database or a socket, in many disguises
         raise TrackerError(without_password(f"{type(error).__name__}: {error}")) from error
-
-
-def without_password(text: str) -> str:
-    """`text` without what stands before the host in its URIs: logs and messages are no place for passwords."""
-    return re.sub(r"//[^/@\s]*@", "//", text)

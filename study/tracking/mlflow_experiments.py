@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from study.tracking.mlflow_connection import without_password  # first: it configures MLflow
+import study.tracking.mlflow_connection  # noqa: F401 - first: it configures MLflow
 
 from mlflow import MlflowClient  # isort: skip
 from mlflow.entities import Experiment as MlflowExperiment  # isort: skip
@@ -34,6 +34,7 @@ from study.tracking.base import (
     TrackerError,
 )
 from study.tracking.identity import Home, TwinError
+from study.tracking.store import without_password
 
 _MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the interface then opens with the runs
 _DEFAULT = "0"  # the experiment that MLflow makes itself; its artifacts lie wherever the store was first opened

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from study.errors import JournalError
 from study.journal.files import read_json_or_none, write_json
+from study.paths import StudyPaths
 from study.plan.model import SCHEMA_VERSION
 from study.tracking.glance import short_hash
 
@@ -113,6 +114,7 @@ class StudyProgress(GroupProgress):
     """Contents of a study's published.json.
 
     Attributes:
+        experiment: its name in the store.
         artifacts: file → sha256 of what was sent.
         sizes: file → its size and time when it was sent, so that it need not be read again.
         newest_s: when the newest event happened that was published.
@@ -121,12 +123,24 @@ class StudyProgress(GroupProgress):
         state: stands for all runs as they were published; the tracked run has it too.
     """
 
+    experiment: str = ""
     artifacts: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, str] = field(default_factory=dict)
     newest_s: float = 0.0
     is_outdated: bool = False
     framed: str = ""
     state: str = ""
+
+
+def kept_apart(study: StudyPaths) -> str:
+    """A sentence about the name that a study has in the store, when another home's has its own; else ""."""
+    progress, name = StudyProgress.read(study.published), study.root.name
+    if progress is None or not progress.experiment.startswith(f"{name}@"):
+        return ""
+    return (
+        f"Experiment {name!r} of that MLflow store belongs to another home; this study is experiment "
+        f"{progress.experiment!r} ({study.root / 'publisher.log'} says more)."
+    )
 
 
 @contextmanager

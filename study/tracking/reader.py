@@ -16,7 +16,6 @@ from study.tracking.mlflow_connection import (
     connected,
     quieten,
     translated,
-    without_password,
 )  # first: it configures MLflow
 
 from mlflow import MlflowClient  # isort: skip
@@ -25,6 +24,7 @@ from mlflow.entities import Experiment, Run  # isort: skip
 from study.errors import did_you_mean
 from study.tracking.base import HOME_TAG, KEY_TAG, STUDY_TAG, SUPERSEDED_TAG, TrackerError
 from study.tracking.mlflow_experiments import ARTIFACTS
+from study.tracking.store import without_password
 from study.tracking.summary import owner_in_words
 
 _PAGE = 1000

@@ -66,7 +66,7 @@ class StudyPass:
         progress = known
         if progress is None or progress.tracked_run != found.run.id:
             progress = StudyProgress(self._experiment.store, found.run.id)
-        progress.home = self._home.id
+        progress.home, progress.experiment = self._home.id, self._experiment.name
         self._summary.reattached += attach(
             self._paths, self._plan, self._experiment, found.run, self._tracker, progress, is_thorough=self._is_thorough
         )

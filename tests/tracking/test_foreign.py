@@ -12,6 +12,7 @@ import pytest
 
 from study.journal.files import read_json, write_json
 from study.paths import HomePaths
+from study.tracking import progress
 from study.tracking.base import TrackerError
 from study.tracking.identity import identify
 from study.tracking.reader import StudyReader
@@ -57,6 +58,8 @@ def test_two_homes_with_a_study_of_the_same_name_are_kept_apart(store: Store, tm
     said = summary.as_text("small", "sqlite:///x")
     assert f"python -m study report {kept_apart} --from sqlite:///x" in said
     assert everything(first.home.root) == files, "the other home's artifacts are its own"
+    assert f"this study is experiment '{kept_apart}'" in progress.kept_apart(second.paths)
+    assert progress.kept_apart(first.paths) == ""
 
     for _ in range(2):  # and it stays so
         for study, experiment, run, num_steps in ((first, "small", ours, 8), (second, kept_apart, theirs, 3)):
