@@ -21,7 +21,7 @@ PLAN_TAG = "study.plan"  # hash of what cannot change in a study
 INSTANCE_TAG = "study.instance"  # identity of the study's folder
 NEWEST_TAG = "study.newest_event_s"  # of the run that stands for the study: a frame that ends earlier is out of date
 _MAY_CHANGE = ("confirm", "evaluations", "amendments")
-_CUT = 250  # characters; a store may have cut a longer parameter
+_CUT, _LONGEST = 250, 5000  # characters: a store may have cut longer parameters, or may cut longer tags
 _FAILURE_CHARACTERS = 2000  # a longer tag would be cut, and no JSON any more
 
 
@@ -55,23 +55,25 @@ def study_params(plan: Plan) -> dict[str, str]:
 
 
 def study_tags(plan: Plan) -> dict[str, str]:
-    """The rest of it: what a study may gain, and a hash of what it may not."""
+    """The rest of it: what a study may gain, and a hash of what it may not; short enough for any store."""
     fixed = {key: value for key, value in plan.as_json().items() if key not in _MAY_CHANGE}
     fixed["imported"] = None if plan.imported is None else plan.imported.as_identity()
-    later = {
-        "confirm": {"base_seeds": plan.confirm.base_seeds, "continuation_seeds": plan.confirm.continuation_seeds},
-        "evaluations": [evaluation.name for evaluation in plan.evaluations],
-        "num_amendments": len(plan.amendments),
-    }
-    if plan.imported is not None:
-        later["checkpoint"] = plan.imported.checkpoint
     tags = {STUDY_TAG: plan.study, "mlflow.note.content": plan.question, PLAN_TAG: digest(fixed)[:12]}
-    return tags | {f"study.{name}": value for name, value in flattened(later).items()}
+    tags |= {f"study.{name}": value for name, value in _later(plan).items()}
+    return {name: value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…" for name, value in tags.items()}
+
+
+def _later(plan: Plan) -> dict[str, str]:
+    """What a study may gain, and where its checkpoint lies."""
+    seeds = {"base_seeds": plan.confirm.base_seeds, "continuation_seeds": plan.confirm.continuation_seeds}
+    evaluations = [evaluation.name for evaluation in plan.evaluations]
+    later = {"confirm": seeds, "evaluations": evaluations, "num_amendments": len(plan.amendments)}
+    return flattened(later | ({} if plan.imported is None else {"checkpoint": plan.imported.checkpoint}))
 
 
 def other_params(tracked: Tracked, plan: Plan) -> list[str]:
     """Parameters that say something else than the plan, those that earlier code wrote of what can change among them."""
-    now = study_params(plan) | {key.removeprefix("study."): value for key, value in study_tags(plan).items()}
+    now = study_params(plan) | _later(plan)
     known = [(key, value, now[key]) for key, value in tracked.params.items() if key in now]
     return sorted(
         key for key, before, after in known if before != after[: len(before) if len(before) >= _CUT else len(after)]

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import pytest
 from study.errors import HomeError
 from study.journal.files import read_json, write_json, write_text
 from study.paths import HomePaths
+from study.plan.model import Confirm
 from study.tracking.base import RunStatus, TrackerError
 from study.tracking.publisher import publish
 from study.tracking.store import store_uri
 from tests.fakes.memory_tracker import MemoryTracker
-from tests.fakes.published_study import START_S, FakeStudy
+from tests.fakes.published_study import START_S, FakeStudy, small_plan
 
 KNN = "knn-test-1a2b3c4d"
 
@@ -347,6 +349,16 @@ def test_records_of_earlier_code_are_read_on_from(study: FakeStudy, tracker: Mem
     attempt.steps(5, 6).checkpoint(6)
     assert publish(study.home, "small", tracker).num_metrics == 4
     assert list(tracker.by_key(run.spec.run_id).values("train/metric_0")) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_study_with_very_many_seeds_is_not_news_in_every_pass(home: HomePaths, tracker: MemoryTracker) -> None:
+    seeds = tuple(range(1, 5001))
+    FakeStudy(home, replace(small_plan(), confirm=Confirm(seeds, (1,))))
+    publish(home, "small", tracker)
+    assert len(tracker.by_key("small").tags["study.confirm.base_seeds"]) == 5000
+    tracker.calls.clear()
+    publish(home, "small", tracker)
+    assert "set_tags" not in tracker.calls
 
 
 def test_a_copy_of_a_runs_folder_is_no_run(study: FakeStudy, tracker: MemoryTracker) -> None:
