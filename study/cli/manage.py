@@ -16,7 +16,7 @@ from study.cli.code import add_code_arguments, run_code
 from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guarded
 from study.cli.redo import add_redo_arguments, run_redo
 from study.cli.site import add_site_commands, run_site_command
-from study.errors import StudyError, UserError, did_you_mean
+from study.errors import JournalError, UserError, did_you_mean
 from study.paths import HomePaths, from_user
 
 _HELP = {
@@ -80,25 +80,30 @@ def _publish(args: argparse.Namespace) -> int:
     home, name = chosen_home(args), _known_study(args)
     from study.tracking.follow import follow
     from study.tracking.mlflow_tracker import MlflowTracker
-    from study.tracking.publisher import publish
-    from study.tracking.store import store_uri
+    from study.tracking.parent import wants_frame
+    from study.tracking.publisher import Publisher
+    from study.tracking.store import store_uri, without_password
 
     uri = store_uri(home)
     if args.follow:
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
         return FINISHED if follow(home, name, uri, stop=_input_closed) else SOME_FAILED
-    from analysis.published import write_frame
+    publisher = Publisher(home, name, MlflowTracker(uri, home.mlartifacts))
+    summary = publisher.publish()
+    if wants_frame(home.study(name)):
+        from analysis.published import write_frame
 
-    try:
-        write_frame(home.study(name).root)
-    except StudyError as error:
-        print(f"without a frame of all runs: {error}", file=sys.stderr)
-    summary = publish(home, name, MlflowTracker(uri, home.mlartifacts))
-    counts = f"{summary.num_published} runs published, {summary.num_unchanged} had no news"
-    print(f"{name} → {uri}: {counts}, {summary.num_metrics} metric rows sent")
+        try:
+            write_frame(home.study(name).root)
+            publisher.publish_study(summary)
+        except JournalError as error:
+            print(f"without a frame of all runs: {error}", file=sys.stderr)
+    print(summary.as_text(name, without_password(uri)))
     for problem in summary.problems:
         print(f"not published: {problem}", file=sys.stderr)
-    return FINISHED if summary.is_complete and not summary.problems else SOME_FAILED
+    if not summary.is_complete:
+        print(f"not complete: another process publishes {name!r} just now; type the same again", file=sys.stderr)
+    return FINISHED if summary.has_arrived else SOME_FAILED
 
 
 def _input_closed() -> bool:
@@ -134,11 +139,11 @@ def _report_from(uri: str, name: str, folder: Path) -> int:
 def _attach(home: HomePaths, name: str) -> str:
     """Attach what was written to the study's run in MLflow; say what came of it, for the report stands either way."""
     from study.tracking.base import TrackerError
-    from study.tracking.store import store_uri
+    from study.tracking.store import store_uri, without_password
 
     command = f"python -m study publish {shlex.quote(name)} --home {shlex.quote(str(home.root))}"
     try:
-        from study.tracking.mlflow_tracker import MlflowTracker, without_password
+        from study.tracking.mlflow_tracker import MlflowTracker
         from study.tracking.publisher import publish_study
 
         uri = store_uri(home)
@@ -149,7 +154,8 @@ def _attach(home: HomePaths, name: str) -> str:
         return f"Not attached in MLflow: {'; '.join(summary.problems)}"
     if not summary.is_complete:
         return "Another process publishes this study to MLflow just now, and will attach the report."
-    return f"Attached to run {name!r} of experiment {name!r} in MLflow: {without_password(uri)}"
+    where = f"run {name!r} of experiment {summary.experiment!r} in MLflow: {without_password(uri)}"
+    return "\n".join([f"Attached to {where}", *summary.remarks()])
 
 
 def _stop(args: argparse.Namespace) -> int:

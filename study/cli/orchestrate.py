@@ -33,7 +33,8 @@ from study.paths import HomePaths, StudyPaths
 from study.plan.model import Plan
 from study.plan.site import SLURM_SLOTS, Site
 from study.tracking.process import PublisherProcess
-from study.tracking.store import store_uri
+from study.tracking.progress import kept_apart
+from study.tracking.store import store_uri, without_password
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,9 +128,13 @@ def _orchestrate(
     if was_stopped:
         return _interrupted(progress)
     print(summary)
+    if note := kept_apart(study):
+        print(note)
     if not has_arrived:
         command = shlex.join(["python", "-m", "study", "publish", plan.study, "--home", str(home.root)])
-        print(f"MLflow ({store_uri(home)}) has not received everything; when it works again: {command}")
+        print(
+            f"MLflow ({without_password(store_uri(home))}) has not received everything; when it works again: {command}"
+        )
     return _complain_of_failures(progress, study)
 
 
@@ -176,7 +181,7 @@ def _summary(home: HomePaths, name: str) -> str:
     uri = store_uri(home)
     ui = f"{_here('mlflow')} server --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000 --workers 1"
     if not uri.startswith("sqlite"):
-        ui = uri
+        ui = without_password(uri)
     root = "" if Path.cwd() == ROOT else f"-C {shlex.quote(os.path.relpath(ROOT))} "
     figures = f"make {root}figures STUDY={shlex.quote(name)} STUDY_HOME={shlex.quote(str(home.root))}"
     return f"{text.rstrip()}\n\nBrowse the runs:    {ui}\nRedraw the figures: {figures}"

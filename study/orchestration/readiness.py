@@ -23,8 +23,8 @@ from study.orchestration.room import bytes_at_once, bytes_decoded, bytes_kept, l
 from study.paths import HomePaths
 from study.plan.model import Phase, Plan
 from study.plan.site import Site
-from study.tracking.reachable import trouble, without_password
-from study.tracking.store import store_uri
+from study.tracking.reachable import trouble
+from study.tracking.store import store_uri, without_password
 
 _GLANCE_S = 3.0  # per dataset; a rehearsal answers within seconds, however many files there are
 

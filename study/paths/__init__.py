@@ -2,9 +2,9 @@
 
 ::
 
-    <home>/mlflow.db  mlartifacts/  data/
+    <home>/mlflow.db  mlartifacts/  data/  identity.json
     <home>/bases/<hash>/                 a base pre-training; laid out like a run
-    <home>/<study>/plan.yaml plan.json lease stop finished.json published.json
+    <home>/<study>/plan.yaml plan.json lease stop finished.json published.json identity.json
     <home>/<study>/search/<arm>.log      Optuna journal of one arm
     <home>/<study>/search/<arm>/0003.json    one trial: its parameters, runs, outcome
     <home>/<study>/runs/<run_id>/spec.json stop trained.json weights.safetensors published.json
@@ -39,13 +39,10 @@ __all__ = [
     "from_user",
 ]
 
-RESERVED_NAMES = (
-    "bases",
-    "checkpoints",
-    "code",
-    "data",
-    "mlartifacts",
-)  # folders of a home that no study may be called
+RESERVED_NAMES = {  # names that no study may have, in whatever case, and what they are
+    **dict.fromkeys(("bases", "checkpoints", "code", "data", "mlartifacts"), "a folder of the study home itself"),
+    "default": "MLflow's own experiment, whose artifacts lie outside of the study home",
+}
 
 
 def from_user(text: str) -> Path:

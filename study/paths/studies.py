@@ -47,6 +47,11 @@ class StudyPaths:
         return self.root / "published.json"
 
     @property
+    def identity(self) -> Path:
+        """Tells this folder from one that has the same name later; made once, when it is first published."""
+        return self.root / "identity.json"
+
+    @property
     def report(self) -> Path:
         """Tables and figures."""
         return self.root / "report"
@@ -124,6 +129,11 @@ class HomePaths:
     root: Path
 
     @property
+    def identity(self) -> Path:
+        """Tells this home from others wherever it is moved to; made once, when something is first published."""
+        return self.root / "identity.json"
+
+    @property
     def mlflow_db(self) -> Path:
         """Embedded MLflow store."""
         return self.root / "mlflow.db"
@@ -165,6 +175,11 @@ class HomePaths:
     def bases(self) -> Path:
         """Base pre-trainings, shared by all studies."""
         return self.root / "bases"
+
+    @property
+    def bases_published(self) -> Path:
+        """What is known of the bases in which MLflow store."""
+        return self.bases / "published.json"
 
     def base(self, base_id: str) -> RunPaths:
         """Files of one base pre-training."""

@@ -16,9 +16,11 @@ from study.plan.schema import UNREAD_SETTINGS, BaseIn, ConfirmIn, ContinuationIn
 
 
 def check_study(sweep: SweepIn, problems: list[Problem]) -> None:
-    """The study's folder may not be one that the home needs itself."""
-    if has(sweep, "study") and sweep.study in RESERVED_NAMES:
-        message = f"{sweep.study!r} is a folder of the study home itself; choose another name"
+    """The study's folder may not be one that the home needs itself, nor its experiment one that MLflow does."""
+    taken = RESERVED_NAMES.get(sweep.study.casefold()) if has(sweep, "study") else None
+    if taken is not None:
+        alike = "" if sweep.study in RESERVED_NAMES else ", but for upper and lower case,"
+        message = f"{sweep.study!r} is{alike} {taken}; choose another name, e.g. study: {sweep.study}-study"
         problems.append(Problem("study", message))
 
 

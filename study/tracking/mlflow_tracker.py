@@ -5,44 +5,36 @@ MLflow keeps infinite values as the largest float, NaN as NaN. Names may hold le
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+from study.tracking.mlflow_connection import (
+    SQLITE,
+    connected,
+    quieten,
+    translated,
+)  # first: it configures MLflow
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType  # isort: skip
 
-from study.journal.files import link_once
 from study.tracking.base import (
     KEY_TAG,
     Experiment,
     MetricRow,
-    RejectedError,
+    Page,
     RunStatus,
-    TrackerError,
+    Tracked,
     UnknownRunError,
 )
+from study.tracking.identity import Home
+from study.tracking.mlflow_artifacts import Artifacts, FolderArtifacts, StoreArtifacts
+from study.tracking.mlflow_experiments import ARTIFACTS, Experiments
 
 _METRICS_PER_BATCH, _OTHERS_PER_BATCH, _PARAM_CHARACTERS, _TAG_CHARACTERS = 1000, 100, 6000, 8000
-_REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE")
-_LOG_LEVELS = {  # failures reach the caller as exceptions
-    "mlflow": "WARNING",
-    "mlflow.store.db": "CRITICAL",
-    "alembic": "WARNING",
-    "urllib3": "ERROR",
-}
-SQLITE = "sqlite:///"
-_MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the interface then opens with the runs
 
 T = TypeVar("T")
 
@@ -55,51 +47,64 @@ class MlflowTracker:
 
         Args:
             uri: tracking URI.
-            artifacts: where artifacts go when no server decides it.
+            artifacts: where artifacts go when no server decides it; a store beside it is the home's own.
 
         Raises:
             TrackerError: the store does not work.
         """
         quieten()
         self._uri = uri
-        self._artifacts = None if uri.startswith(("http:", "https:")) else artifacts.absolute().as_uri()
+        self._artifacts = None if uri.startswith(("http:", "https:")) else artifacts.absolute()
         with translated():
             self._client = connected(uri)
 
-    def ensure_experiment(self, name: str) -> Experiment:
-        """Return the experiment called `name`, created if need be."""
+    def ensure_experiment(
+        self, name: str, home: Home | None = None, *, known: str = "", is_shared: bool = False
+    ) -> Experiment:
+        """Return the experiment of a home that is called `name`, created if need be."""
         with translated():
             self._client = connected(self._uri)
-            found = self._client.get_experiment_by_name(name)
-            if found is None:
-                try:
-                    self._client.create_experiment(name, artifact_location=self._artifacts, tags=_MODEL_TRAINING)
-                except MlflowException as error:
-                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                        raise
-                found = self._client.get_experiment_by_name(name)
-        if found is None or found.lifecycle_stage != "active":
-            raise TrackerError(
-                f"experiment {name!r} was deleted in MLflow; bring it back with `mlflow experiments restore`"
-                " or remove it for good with `mlflow gc`"
+            beside = Path(self._uri.removeprefix(SQLITE)).parent / ARTIFACTS if self._uri.startswith(SQLITE) else None
+            is_own = (
+                beside is not None and self._artifacts is not None and beside.resolve() == self._artifacts.resolve()
             )
-        return Experiment(found.experiment_id, f"{found.experiment_id}-{found.creation_time}")
+            experiments = Experiments(self._client, self._uri, self._artifacts, is_own=is_own)
+            if home is None:
+                return experiments.named(name)
+            return experiments.shared(name, home) if is_shared else experiments.of_study(name, home, known)
 
-    def ensure_run(self, experiment: Experiment, key: str, *, start_ms: int, parent: str | None) -> str:
-        """Return the id of the run tagged `KEY_TAG` = `key`, created and named so if need be."""
-        tags = {KEY_TAG: key} | ({} if parent is None else {"mlflow.parentRunId": parent})
+    def find_runs(self, experiment: Experiment, key: str) -> list[Tracked]:
+        """The runs tagged `KEY_TAG` = `key`, deleted ones too, by id."""
         with translated():
-            if not self._runs(experiment, key):
-                self._client.create_run(experiment.id, start_ms, tags, run_name=key)
-            # MLflow's client repeats a request whose response was lost, which creates a second run
-            run, *superfluous = self._runs(experiment, key)
-            for other in superfluous:
-                self._client.delete_run(other)
-        return run
+            found = self._client.search_runs([experiment.id], f"tags.`{KEY_TAG}` = '{key}'", ViewType.ALL)
+        return sorted(map(_tracked, found))
 
-    def _runs(self, experiment: Experiment, key: str) -> list[str]:
-        found = self._client.search_runs([experiment.id], f"tags.`{KEY_TAG}` = '{key}'")
-        return sorted(run.info.run_id for run in found)
+    def members(
+        self, experiment: Experiment, tag: str, value: str, *, after: str = "", size: int, is_deleted: bool = False
+    ) -> Page:
+        """At most `size` runs with the tag."""
+        view = ViewType.DELETED_ONLY if is_deleted else ViewType.ACTIVE_ONLY
+        with translated():
+            page = self._client.search_runs(
+                [experiment.id], f"tags.`{tag}` = '{value}'", view, max_results=size, page_token=after or None
+            )
+        token = page.token or ""
+        return Page(list(map(_tracked, page)), token.decode() if isinstance(token, bytes) else token)
+
+    def create_run(self, experiment: Experiment, key: str, *, start_ms: int, tags: Mapping[str, str]) -> None:
+        """Create a run. MLflow's client repeats a request whose response was lost, which creates a second one."""
+        with translated():
+            self._client.create_run(experiment.id, start_ms, {**tags, KEY_TAG: key}, run_name=key)
+
+    def restore_run(self, run: str) -> None:
+        """Bring a deleted run back."""
+        with translated():
+            self._client.restore_run(run)
+
+    def delete_run(self, run: str) -> None:
+        """Delete a run; it can be restored."""
+        with translated():
+            self._client.delete_run(run)
 
     def log_params(self, run: str, params: Mapping[str, str]) -> None:
         """Write parameters, once: those that the run has keep their value."""
@@ -109,23 +114,38 @@ class MlflowTracker:
             for batch in _batches(new, _OTHERS_PER_BATCH):
                 self._client.log_batch(run, params=batch)
 
-    def log_metrics(self, run: str, rows: Sequence[MetricRow]) -> None:
-        """Add rows; those that the run has are not added again."""
-        with translated():
-            for batch in _batches(rows, _METRICS_PER_BATCH):
-                metrics = [Metric(_name(r.key), float(r.value), r.timestamp_ms, r.step) for r in batch]
+    def log_metrics(self, run: str, rows: Iterable[MetricRow]) -> int:
+        """Add rows; those that the run has are not added again. Return how many were sent."""
+        num_sent = 0
+        for batch in _batches(rows, _METRICS_PER_BATCH):
+            metrics = [Metric(_name(r.key), float(r.value), r.timestamp_ms, r.step) for r in batch]
+            with translated():
                 self._client.log_batch(run, metrics=metrics)
+            num_sent += len(batch)
+        return num_sent
 
-    def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
-        """Set or replace tags."""
+    def set_tags(self, run: str, tags: Mapping[str, str | None]) -> None:
+        """Set or replace tags; None removes one."""
+        new = [RunTag(_name(k), v[:_TAG_CHARACTERS]) for k, v in tags.items() if v is not None]
         with translated():
-            for batch in _batches(list(tags.items()), _OTHERS_PER_BATCH):
-                self._client.log_batch(run, tags=[RunTag(_name(k), v[:_TAG_CHARACTERS]) for k, v in batch])
+            for batch in _batches(new, _OTHERS_PER_BATCH):
+                self._client.log_batch(run, tags=batch)
+        for key in (k for k, v in tags.items() if v is None):
+            with suppress(UnknownRunError), translated():  # or it has no such tag
+                self._client.delete_tag(run, _name(key))
 
-    def log_artifact(self, run: str, file: Path, folder: str = "") -> None:
+    def log_artifact(self, experiment: Experiment, run: str, file: Path, folder: str = "") -> None:
         """Put a copy of `file` into a folder of the run's artifacts, replacing an older copy."""
         with translated():
-            self._client.log_artifact(run, str(file), folder or None)
+            self._artifacts_of(experiment).put(run, file, folder)
+
+    def attached(self, experiment: Experiment, run: str) -> frozenset[str] | None:
+        """Paths of the run's artifacts; None when that cannot be found out."""
+        return self._artifacts_of(experiment).of(run)
+
+    def without_artifact(self, experiment: Experiment, runs: Collection[str], name: str) -> frozenset[str]:
+        """Those of the runs that lack an artifact called `name`, as far as that can be found out at once."""
+        return self._artifacts_of(experiment).lacking(runs, name)
 
     def set_status(self, run: str, status: RunStatus, end_ms: int) -> None:
         """Set the status, and the end when the run is over."""
@@ -135,65 +155,22 @@ class MlflowTracker:
             else:
                 self._client.update_run(run, str(status))
 
-
-def quieten() -> None:
-    """Keep MLflow and what lies below it from logging what reaches the caller anyway."""
-    for logger, level in _LOG_LEVELS.items():
-        logging.getLogger(logger).setLevel(level)
-
-
-_opened: dict[str, tuple[tuple[int, int], int]] = {}  # URI → identity of its file, how often that changed
+    def _artifacts_of(self, experiment: Experiment) -> Artifacts:
+        """Of an experiment of this home: its own folder, under whatever path the experiment knows it."""
+        if self._artifacts is not None and experiment.artifacts.rstrip("/").endswith(f"/{ARTIFACTS}"):
+            return FolderArtifacts(self._artifacts)
+        return StoreArtifacts(self._client, self._uri, experiment.artifacts)
 
 
-def connected(uri: str) -> MlflowClient:
-    """A client of `uri`; a missing SQLite file is created.
-
-    MLflow keeps a connection to an SQLite file for as long as the process lives, and would go on writing to
-    one that was deleted: a file that was replaced gets another spelling of its name.
-    """
-    if not uri.startswith(SQLITE):
-        return MlflowClient(uri)
-    file = Path(uri.removeprefix(SQLITE))
-    if not file.exists():
-        _create_sqlite(file)
-    found = file.stat()
-    identity = (found.st_dev, found.st_ino)
-    known, num_changes = _opened.get(uri, (identity, 0))
-    _opened[uri] = (identity, num_changes + (known != identity))
-    return MlflowClient(f"{SQLITE}{file.parent}/{'./' * _opened[uri][1]}{file.name}")
+def _tracked(run: Run) -> Tracked:
+    is_deleted = run.info.lifecycle_stage != "active"
+    return Tracked(run.info.run_id, run.info.status, is_deleted, dict(run.data.params), dict(run.data.tags))
 
 
-def _create_sqlite(file: Path) -> None:
-    """Create the store under another name first: half-made tables of a killed process could not be used."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}-{len(_opened)}")
-    draft.unlink(missing_ok=True)
-    MlflowClient(f"{SQLITE}{draft}").search_experiments(max_results=1)
-    link_once(draft, file)
-    draft.unlink()
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise MLflow's errors, and those of what lies below it, as ours, without the password of an URI."""
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise UnknownRunError(without_password(str(error))) from error
-        kind = RejectedError if error.error_code in _REFUSALS else TrackerError
-        raise kind(without_password(str(error))) from error
-    except Exception as error:  # a database or a socket, in many disguises
-        raise TrackerError(without_password(f"{type(error).__name__}: {error}")) from error
-
-
-def without_password(text: str) -> str:
-    """`text` without what stands before the host in its URIs: logs and messages are no place for passwords."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
-
-
-def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[begin : begin + size] for begin in range(0, len(items), size))
+def _batches(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
 
 
 def _name(text: str) -> str:

@@ -10,6 +10,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from study.tracking.store import without_password
+
 _PATIENCE_S = 3.0
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -29,12 +31,6 @@ def trouble(uri: str) -> str | None:
         if file.parent.exists() and not file.parent.is_dir():
             return f"{file.parent} is no folder"
     return None
-
-
-def without_password(uri: str) -> str:
-    """An address as it may be shown."""
-    user, mark, _ = urlsplit(uri).netloc.rpartition("@")
-    return uri.replace(f"{user}{mark}", "", 1) if mark else uri
 
 
 def _of_server(uri: str) -> str | None:

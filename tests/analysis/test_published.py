@@ -155,6 +155,20 @@ def test_a_frame_that_is_out_of_date_is_not_taken_for_the_truth(tmp_path: Path, 
     assert_equal(found, load_study(home.root))
 
 
+def test_a_frame_that_holds_a_run_which_is_gone_is_not_taken_for_the_truth(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    home, paths = some_study(tmp_path), HomePaths(tmp_path)
+    uri = f"sqlite:///{paths.mlflow_db}"
+    for is_written in (True, False, True):
+        if is_written:
+            write_frame(home.root)
+        assert not publish(paths, "toy", MlflowTracker(uri, paths.mlartifacts)).problems
+        found = load_study(Published("toy", uri))
+        assert bool(found.notes) is not is_written
+        assert_equal(found, load_study(home.root))
+        shutil.rmtree(home_run(home, home.confirm_spec("e2mc", 1).run_id), ignore_errors=True)
+
+
 def test_a_run_published_by_other_code_does_not_count_and_says_why(tmp_path: Path, empty_store: Path) -> None:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     home, paths = some_study(tmp_path), HomePaths(tmp_path)

@@ -67,11 +67,13 @@ class FakeStudy:
         """Files of the study."""
         return self.home.study(self.plan.study)
 
-    def add_run(self, arm: str = "e2mc", base_seed: int = 1, continuation_seed: int = 1) -> FakeRun:
+    def add_run(
+        self, arm: str = "e2mc", base_seed: int = 1, continuation_seed: int = 1, start_s: float = START_S
+    ) -> FakeRun:
         """A confirming run without attempts."""
         seeds = (base_seed, continuation_seed)
         spec = run_spec(self.plan, self.plan.arm(arm), {}, *seeds, Phase.CONFIRM)
-        return FakeRun.create(self.paths.run(spec.run_id), spec)
+        return FakeRun.create(self.paths.run(spec.run_id), spec, start_s)
 
     def add_base(self, base_seed: int = 1) -> FakeRun:
         """A base pre-training without attempts."""
@@ -85,13 +87,14 @@ class FakeRun:
 
     paths: RunPaths
     spec: RunSpec
+    start_s: float = START_S
 
     @classmethod
-    def create(cls, paths: RunPaths, spec: RunSpec) -> FakeRun:
+    def create(cls, paths: RunPaths, spec: RunSpec, start_s: float = START_S) -> FakeRun:
         """Write the spec."""
         paths.root.mkdir(parents=True)
         write_json(paths.spec, spec.as_json())
-        return cls(paths, spec)
+        return cls(paths, spec, start_s)
 
     def attempt(self, *evaluations: str, resumed_step: int = 0) -> FakeAttempt:
         """The next attempt, started, that was asked for these evaluations."""
@@ -100,7 +103,7 @@ class FakeRun:
         request = {"evaluations": [{"key": key} for key in evaluations]}
         write_json(paths.job, {"request": request, "commit": "abc123"})
         create_once(paths.claim, {"pid": 1})
-        attempt = FakeAttempt(paths)
+        attempt = FakeAttempt(paths, self.start_s)
         attempt.event("started", attempt=paths.number, resumed_step=resumed_step, commit="abc123")
         return attempt
 
@@ -108,13 +111,13 @@ class FakeRun:
         """Write the file of an evaluation."""
         self.paths.evaluations.mkdir(exist_ok=True)
         evaluation = {"name": key.partition("-")[0], "params": {}}
-        content = {"evaluation": evaluation, "split": split, "metrics": dict(metrics), "t": START_S + 500}
+        content = {"evaluation": evaluation, "split": split, "metrics": dict(metrics), "t": self.start_s + 500}
         create_once(self.paths.evaluations / f"{key}.json", content)
 
-    def finish(self, num_steps: int = 8, num_metrics: int = 2) -> FakeRun:
+    def finish(self, num_steps: int = 8, num_metrics: int = 2, weights: str = "") -> FakeRun:
         """All that a run does when nothing goes wrong."""
         attempt = self.attempt("knn-test-1a2b3c4d")
-        attempt.steps(1, num_steps, num_metrics).trained(num_steps)
+        attempt.steps(1, num_steps, num_metrics).trained(num_steps, weights)
         self.evaluate("knn-test-1a2b3c4d", {"top1": 50.0})
         attempt.event("finished")
         return self
@@ -125,10 +128,11 @@ class FakeAttempt:
     """Writes the files of one attempt; time passes by 0.1 s from step to step."""
 
     paths: AttemptPaths
+    start_s: float = START_S
 
     def event(self, event: str, **fields: Any) -> FakeAttempt:
         """Append one event."""
-        t = START_S + self.paths.number * 100 + 0.1 * fields.get("step", 0)
+        t = self.start_s + self.paths.number * 100 + 0.1 * fields.get("step", 0)
         with EventWriter(self.paths.events) as events:
             events.append(event, **{"t": t, **fields})
         return self
@@ -137,7 +141,7 @@ class FakeAttempt:
         self, first: int, last: int, num_metrics: int = 2, metrics: Mapping[str, float] | None = None
     ) -> FakeAttempt:
         """Append the steps from `first` to `last`; metric i of step s is s + i by default."""
-        start_s = START_S + self.paths.number * 100
+        start_s = self.start_s + self.paths.number * 100
         with EventWriter(self.paths.events) as events:
             for step in range(first, last + 1):
                 values = metrics or {f"train/metric_{i}": float(step + i) for i in range(num_metrics)}
@@ -148,9 +152,10 @@ class FakeAttempt:
         """Append a checkpoint."""
         return self.event("checkpoint", step=step)
 
-    def trained(self, step: int) -> FakeAttempt:
+    def trained(self, step: int, weights: str = "") -> FakeAttempt:
         """Complete the training."""
-        write_json(self.paths.trained, {"attempt": self.paths.number, "step": step})
+        content = {"attempt": self.paths.number, "step": step}
+        write_json(self.paths.trained, content | ({"weights_sha256": weights} if weights else {}))
         link_once(self.paths.trained, self.paths.run.trained)
         return self.event("trained", step=step)
 

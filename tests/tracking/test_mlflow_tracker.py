@@ -26,6 +26,7 @@ from study.tracking.mlflow_tracker import MlflowTracker
 from study.tracking.progress import Progress
 from study.tracking.publisher import publish
 from study.tracking.store import store_uri
+from study.tracking.tracked import ensure_run
 from tests.fakes.memory_tracker import MemoryTracker
 from tests.fakes.mlflow_store import contents, query
 from tests.fakes.published_study import FakeStudy
@@ -37,6 +38,7 @@ from study.paths import HomePaths
 from study.tracking.mlflow_tracker import MlflowTracker
 from study.tracking.publisher import publish
 from study.tracking.store import store_uri
+from study.tracking.tracked import ensure_run
 home = HomePaths(Path(sys.argv[1]))
 publish(home, "small", MlflowTracker(store_uri(home), home.mlartifacts))
 """
@@ -56,7 +58,9 @@ def study(stored_home: HomePaths, monkeypatch: pytest.MonkeyPatch) -> FakeStudy:
 def run(study: FakeStudy) -> tuple[MlflowTracker, str]:
     """A tracker and an empty run."""
     tracker = connect(study.home)
-    return tracker, tracker.ensure_run(tracker.ensure_experiment("x"), "a run", start_ms=1, parent=None)
+    experiment = tracker.ensure_experiment("x")
+    tracker.create_run(experiment, "a run", start_ms=1, tags={})
+    return tracker, tracker.find_runs(experiment, "a run")[0].id
 
 
 def test_mlflow_keeps_what_a_tracker_must_keep(study: FakeStudy) -> None:
@@ -182,9 +186,12 @@ def test_a_run_that_was_created_twice_is_kept_once(study: FakeStudy) -> None:
     tracker = connect(study.home)
     experiment = tracker.ensure_experiment("x")
     for _ in range(2):
-        tracker._client.create_run(experiment.id, 1, {"study.run_id": "a"}, "a")
-    kept = tracker.ensure_run(experiment, "a", start_ms=1, parent=None)
-    assert query(study.home, "select run_uuid from runs where lifecycle_stage = 'active'") == [(kept,)]
+        tracker.create_run(experiment, "a", start_ms=1, tags={})
+    for _ in range(2):
+        found = ensure_run(
+            tracker, experiment, "a", start_ms=1, tags={}, is_ours=lambda run: True, unlike=lambda run: ""
+        )
+        assert query(study.home, "select run_uuid from runs where lifecycle_stage = 'active'") == [(found.run.id,)]
 
 
 def test_a_store_that_is_replaced_gets_everything_again(study: FakeStudy, empty_store: Path) -> None:

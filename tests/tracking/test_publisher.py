@@ -6,18 +6,22 @@ import fcntl
 import json
 import math
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from study.errors import HomeError
 from study.journal.files import read_json, write_json, write_text
 from study.paths import HomePaths
+from study.plan.model import Confirm
 from study.tracking.base import RunStatus, TrackerError
 from study.tracking.publisher import publish
 from study.tracking.store import store_uri
 from tests.fakes.memory_tracker import MemoryTracker
-from tests.fakes.published_study import START_S, FakeStudy
+from tests.fakes.published_study import START_S, FakeStudy, small_plan
 
 KNN = "knn-test-1a2b3c4d"
 
@@ -48,6 +52,8 @@ def test_a_finished_run_is_told_completely(study: FakeStudy, tracker: MemoryTrac
     assert tracked.params["optimizer.lr"] == "0.001"
     assert tracked.params["criterion.params.entropy_weight"] == "0.5"
     outcome = json.loads(tracked.tags.pop("study.outcome"))
+    assert tracked.tags.pop("study.home") == read_json(study.home.identity)["id"]
+    assert tracked.tags.pop("study.sent") == read_json(run.paths.published)["sent"]
     assert outcome["is_trained"] and outcome["num_attempts"] == 1
     assert outcome["commit"] == "abc123"
     assert tracked.tags == {
@@ -73,7 +79,8 @@ def test_the_study_is_the_parent(study: FakeStudy, tracker: MemoryTracker) -> No
     assert tracker.by_key(run.spec.run_id).parent == parent_id
     assert parent.params["question"] == "Does it help?"
     assert parent.params["arms"] == '["continued", "e2mc"]'
-    assert parent.params["confirm.base_seeds"] == "[1, 2]"
+    assert "confirm.base_seeds" not in parent.params  # seeds may be added, and parameters cannot change
+    assert parent.tags["study.confirm.base_seeds"] == "[1, 2]"
     assert sorted(parent.artifacts) == ["plan.json", "plan.yaml"]
     assert parent.status is RunStatus.RUNNING
 
@@ -119,7 +126,9 @@ def test_a_second_pass_changes_nothing_and_reads_no_journal(study: FakeStudy, tr
     runs[0].paths.attempt(1).events.write_bytes(b"\n" * len(content))  # damaged, but not looked at
     summary = publish(study.home, "small", tracker)
     assert (summary.num_published, summary.num_unchanged, summary.problems) == (0, 2, [])
-    assert tracker.calls == ["ensure_experiment"]
+    writes = {"create_run", "restore_run", "delete_run", "set_tags", "set_status"}
+    assert not [call for call in tracker.calls if call in writes or call.startswith("log_")]
+    assert len(tracker.calls) <= 6  # however many runs there are
     assert tracker.runs == before
 
 
@@ -183,7 +192,7 @@ def test_an_evaluation_that_the_plan_gained_is_added(study: FakeStudy, tracker: 
 
 
 @pytest.mark.parametrize(
-    "method", ["ensure_run", "log_params", "log_metrics", "set_tags", "log_artifact", "set_status"]
+    "method", ["find_runs", "create_run", "log_params", "log_metrics", "set_tags", "log_artifact", "set_status"]
 )
 @pytest.mark.parametrize("is_done", [False, True])
 def test_a_pass_that_is_killed_anywhere_is_made_good(
@@ -317,3 +326,65 @@ def test_the_store_is_embedded_unless_the_environment_names_one(
     assert store_uri(HomePaths(Path("x"))) == f"sqlite:///{tmp_path}/x/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     assert store_uri(HomePaths(tmp_path)) == "http://host:5000"
+
+
+def test_records_of_earlier_code_are_read_on_from(study: FakeStudy, tracker: MemoryTracker) -> None:
+    """Nothing is sent twice, and what has no news is left alone."""
+    finished, run = study.add_run(base_seed=1).finish(), study.add_run(base_seed=2)
+    attempt = run.attempt(KNN).steps(1, 4).checkpoint(4)
+    publish(study.home, "small", tracker)
+    for paths, seen in ((finished.paths, "1:10:{} trained " + KNN), (run.paths, "1:10:{}")):
+        size = paths.attempt(1).events.stat().st_size
+        content = read_json(paths.published) | {"seen": seen.format(size)}
+        old = ("store", "tracked_run", "seen", "step", "status", "schema_version")
+        content = {name: content[name] for name in old} | {"evaluations": list(content["evaluations"]), "artifacts": {}}
+        write_json(paths.published, content)
+        tracker.runs[content["tracked_run"]].tags.pop("study.sent")
+    study.paths.published.write_text(json.dumps({
+        name: value for name, value in read_json(study.paths.published).items()
+        if name in ("store", "tracked_run", "artifacts", "status", "schema_version")
+    }))  # fmt: skip
+    summary = publish(study.home, "small", tracker)
+    assert (summary.num_published, summary.num_metrics, summary.remarks()) == (0, 0, [])
+    attempt.steps(5, 6).checkpoint(6)
+    assert publish(study.home, "small", tracker).num_metrics == 4
+    assert list(tracker.by_key(run.spec.run_id).values("train/metric_0")) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_study_with_very_many_seeds_is_not_news_in_every_pass(home: HomePaths, tracker: MemoryTracker) -> None:
+    seeds = tuple(range(1, 5001))
+    FakeStudy(home, replace(small_plan(), confirm=Confirm(seeds, (1,))))
+    publish(home, "small", tracker)
+    assert len(tracker.by_key("small").tags["study.confirm.base_seeds"]) == 5000
+    tracker.calls.clear()
+    publish(home, "small", tracker)
+    assert "set_tags" not in tracker.calls
+
+
+def test_a_copy_of_a_runs_folder_is_no_run(study: FakeStudy, tracker: MemoryTracker) -> None:
+    run = study.add_run().finish()
+    shutil.copytree(run.paths.root, run.paths.root.with_name(f"{run.paths.root.name}.before"))
+    other = study.paths.run("e2mc-b9-c1-0123456789ab")
+    shutil.copytree(run.paths.root, other.root)
+    summary = publish(study.home, "small", tracker)
+    assert summary.num_published == 1
+    assert summary.problems == [f"{other.root}: ValueError: the folder holds the run {run.spec.run_id}; move it away"]
+
+
+def test_a_copy_of_a_study_is_refused(study: FakeStudy, tracker: MemoryTracker) -> None:
+    shutil.copytree(study.paths.root, study.home.root / "copy")
+    with pytest.raises(HomeError, match="copy holds study 'small'"):
+        publish(study.home, "copy", tracker)
+
+
+def test_a_position_that_the_tracker_does_not_understand_any_more(study: FakeStudy, tracker: MemoryTracker) -> None:
+    for seed in (1, 2, 3):
+        study.add_run(base_seed=seed).finish()
+    for _ in range(2):
+        publish(study.home, "small", tracker)
+    content = read_json(study.paths.published)
+    content["census"]["token"] = "of an earlier version"
+    write_json(study.paths.published, content)
+    summary = publish(study.home, "small", tracker)
+    assert (summary.num_published, summary.has_arrived) == (0, True)
+    assert read_json(study.paths.published)["census"]["token"] != "of an earlier version"
