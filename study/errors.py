@@ -3,6 +3,7 @@
     StudyError                  something failed; the message says what, with which values, where, and what to do
     ├── UserError               the user can mend it (exit code 2)
     │   ├── PlanError           a sweep file or an override is wrong; carries *all* problems of the file
+    │   ├── ComponentError      a file that should define a component does not; carries all problems of that file
     │   ├── DataError           a dataset or published checkpoint is missing, truncated or not what it says it is
     │   ├── HomeError           the study home cannot be used (read-only, full, another study's)
     │   └── LeaseHeldError      another orchestrator works on this study
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from reprlib import Repr
+from textwrap import indent
 from typing import Any
 
 
@@ -93,6 +95,22 @@ class PlanError(UserError):
         count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"{source}: {count}\n{lines}")
+
+
+class ComponentError(UserError):
+    """A file that should define a component cannot be imported, or defines something else.
+
+    Attributes:
+        file: relative to the checkout, e.g. `study/criteria/mine.py`.
+        problems: everything that is wrong with it, by line where that is known.
+    """
+
+    def __init__(self, file: str, problems: Sequence[Problem], example: str = "") -> None:
+        self.file, self.problems = file, tuple(problems)
+        shape = f"\n  What is expected:\n{indent(example, '    ')}" if example else ""
+        is_short = len(self.problems) == 1 and not example
+        lines = f": {self.problems[0]}" if is_short else "".join(f"\n    {problem}" for problem in self.problems)
+        super().__init__(f"{file} cannot be used{lines}{shape}")
 
 
 def shown(value: Any) -> str:

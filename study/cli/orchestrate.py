@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study import registry
 from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED
 from study.errors import HomeError, LeaseHeldError
 from study.execution.base import Executor
@@ -97,7 +98,7 @@ def _orchestrate(
         evaluation_folders=data.evaluations,
     )
     executor = _executor(study, site, args.slots or site.slots)
-    for warning in warnings(plan):
+    for warning in [*warnings(plan), *registry.broken()]:
         console.print(f"Warning: {warning}")
     console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
     with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:

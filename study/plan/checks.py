@@ -9,7 +9,7 @@ from typing import Any
 from study import registry
 from study.errors import Problem, did_you_mean, shown
 from study.paths import RESERVED_NAMES
-from study.plan.components import build
+from study.plan.components import asked, build
 from study.plan.model import Arm, Component
 from study.plan.salvage import has
 from study.plan.schema import UNREAD_SETTINGS, BaseIn, ConfirmIn, ContinuationIn, SweepIn, TuneIn
@@ -108,7 +108,8 @@ def check_sizes(sweep: SweepIn, arms: Sequence[Arm], problems: list[Problem]) ->
     said: set[str] = set()  # once of an arm, not of everything that is generated from it as well
     for arm in arms:
         try:
-            build("criteria", arm.criterion).check_batch(sweep.continuation.batch_size)
+            criterion = build("criteria", arm.criterion)
+            asked(lambda: criterion.check_batch(sweep.continuation.batch_size), "criteria", arm.criterion.name)
         except ValueError as error:
             if arm.parent is None or str(error) not in said:
                 problems.append(Problem(f"arms.{arm.name}", str(error)))
@@ -139,7 +140,7 @@ def check_views(
         ("backbones", backbone, "accepts_any_size", "takes images of one size alone"),
     ):
         if component is not None and not getattr(registry.component(family, component.name), flag):
-            known = [name for name in registry.names(family) if getattr(registry.component(family, name), flag)]
+            known = [name for name, cls in registry.usable(family) if getattr(cls, flag)]
             message = f"base.{family[:-1]} {component.name} {why}; write 0, or use {' or '.join(known)}"
             problems.append(Problem(path, message))
 

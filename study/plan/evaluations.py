@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from study import registry
 from study.errors import Problem, did_you_mean, shown
 from study.plan import components
-from study.plan.components import build
+from study.plan.components import asked, build
+from study.plan.contract import wrong_metrics
 from study.plan.model import Component, PlannedEvaluation
 from study.plan.salvage import has
 from study.plan.schema import ComponentIn, SweepIn
@@ -50,7 +51,10 @@ def check_data(
             continue
         images = build("datasets", chosen)
         try:
-            build("evaluations", evaluation.component).check_pool(num_images, images.num_classes)
+            judge = build("evaluations", evaluation.component)
+            asked(
+                lambda: judge.check_pool(num_images, images.num_classes), "evaluations", evaluation.component.name
+            )
         except ValueError as error:
             problems.append(Problem(path, str(error)))
         if evaluation.dataset is None or dataset is None:
@@ -74,12 +78,15 @@ def _resolved(name: str, fields: Mapping[str, Any], problems: list[Problem]) -> 
     if not isinstance(component, str):
         problems.append(Problem(f"{path}.evaluation", f"must be a name, but got {shown(component)}"))
         return None
+    name_path = f"{path}.evaluation" if "evaluation" in fields else None
     found = components.resolve(
-        "evaluations", component, own, path, problems, other_keys=_OWN_KEYS,
-        name_path=f"{path}.evaluation" if "evaluation" in fields else None,
-    )  # fmt: skip
+        "evaluations", component, own, path, problems, other_keys=_OWN_KEYS, name_path=name_path
+    )
     dataset = _dataset(fields["dataset"], f"{path}.dataset", problems) if "dataset" in fields else None
     if found is None or len(problems) > before:
+        return None
+    if wrong := wrong_metrics(asked(found[1].metric_names, "evaluations", component)):
+        problems.append(Problem(name_path or path, f"{registry.file_of('evaluations', component)}: {wrong}"))
         return None
     params = found[0].params
     return PlannedEvaluation(name, params, None if component == name else component, dataset), found[1]
