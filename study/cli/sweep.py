@@ -74,8 +74,11 @@ def _run(args: argparse.Namespace) -> int:
         )
     with _doing(console, f"Reading {args.sweep}"):
         from study.plan.load import load_plans
+        from study.plan.names import names_in
 
-        plans = load_plans(text, args.sweep, args.overrides)
+        plans = load_plans(
+            text, args.sweep, args.overrides, lambda study: names_in(read_json_or_none(home.study(study).plan))
+        )
     if args.freeze is not None:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)

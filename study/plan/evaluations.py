@@ -14,12 +14,13 @@ from study.plan import components
 from study.plan.components import asked, build
 from study.plan.contract import wrong_metrics
 from study.plan.model import Component, PlannedEvaluation
+from study.plan.names import PATTERN
 from study.plan.salvage import has
 from study.plan.schema import ComponentIn, SweepIn
 from study.plan.wording import what_is_wrong
 
 _OWN_KEYS = ("evaluation", "dataset")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(PATTERN)
 
 
 def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> list[PlannedEvaluation]:
