@@ -15,7 +15,13 @@ import pytest
 from study import interpreter
 
 ROOT = Path(__file__).parents[1]
-LAUNCHERS = ("study/run_sweep.py", "study/__main__.py", "study/__init__.py", "study/interpreter.py", "analysis/__init__.py")
+LAUNCHERS = (
+    "study/run_sweep.py",
+    "study/__main__.py",
+    "study/__init__.py",
+    "study/interpreter.py",
+    "analysis/__init__.py",
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +52,9 @@ def told(python: Path, *arguments: str, folder: Path) -> str:
     return line
 
 
-@pytest.mark.parametrize("arguments", [("study/run_sweep.py", "a b.yaml", "x=[1, 2]"), ("-m", "study", "status", "a b")])
+@pytest.mark.parametrize(
+    "arguments", [("study/run_sweep.py", "a b.yaml", "x=[1, 2]"), ("-m", "study", "status", "a b")]
+)
 def test_the_checkouts_own_python_is_named(bare_python: Path, checkout: Path, arguments: tuple[str, ...]) -> None:
     """What to type is the same command; without a virtual environment, how to make one."""
     assert told(bare_python, *arguments, folder=checkout).endswith(": make -C . demo")
@@ -68,7 +76,9 @@ def test_notebooks_say_it_too(bare_python: Path, checkout: Path) -> None:
     assert re.fullmatch(r"ImportError: .* has no torch, .* demo", done.stderr.splitlines()[-1])
 
 
-@pytest.mark.parametrize(("has_own", "expected"), [(True, "/.venv/bin/python x.yaml"), (False, " demo PYTHON=python3.11")])
+@pytest.mark.parametrize(
+    ("has_own", "expected"), [(True, "/.venv/bin/python x.yaml"), (False, " demo PYTHON=python3.11")]
+)
 def test_a_python_that_is_too_old(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_own: bool, expected: str
 ) -> None:

@@ -13,7 +13,7 @@ from study.plan import components
 from study.plan.model import Arm, Component
 from study.plan.schema import ALL, AblateIn, ArmIn
 from study.plan.spaces import STRENGTH
-from study.plan.yaml_text import typed
+from study.plan.yaml_out import typed
 
 
 def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> list[Arm]:
@@ -106,7 +106,9 @@ def _without(parent: Arm, given: list[str], path: str, problems: list[Problem], 
     for index, part in enumerate(names):
         where = path if given == [ALL] else f"{path}[{index}]"
         if part == ALL:
-            problems.append(Problem(where, f"{ALL} says that every component is meant; write {path[-4:].lstrip('.')}: {ALL}"))
+            problems.append(
+                Problem(where, f"{ALL} says that every component is meant; write {path[-4:].lstrip('.')}: {ALL}")
+            )
         elif part not in parts:
             message = f"{parent.criterion.name} has no component {part!r}.{did_you_mean(part, there)}"
             problems.append(Problem(where, message))
@@ -116,7 +118,11 @@ def _without(parent: Arm, given: list[str], path: str, problems: list[Problem], 
             what = "be added alone" if keep else "be left out"
             problems.append(Problem(where, f"{parent.name} has no {part} that could {what}; leave it out here"))
         elif keep and there == [part]:
-            problems.append(Problem(where, f"{parent.name} has no component but {part}; the arm would be its twin; leave it out here"))
+            problems.append(
+                Problem(
+                    where, f"{parent.name} has no component but {part}; the arm would be its twin; leave it out here"
+                )
+            )
         else:
             dropped = tuple(other for other in there if (other != part) == keep)
             fields = {field: value for other in dropped for field, value in parts[other].items()}
@@ -138,7 +144,9 @@ def _swapped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
             if found == parent.criterion.params[field]:
                 problems.append(Problem(where, f"{parent.name} has {typed(found)} already; leave it out"))
             elif field in registry.component("criteria", criterion.name).reported_fields:
-                problems.append(Problem(where, "changes reported values alone, so the arm would be its parent's twin; leave it out"))
+                problems.append(
+                    Problem(where, "changes reported values alone, so the arm would be its parent's twin; leave it out")
+                )
             else:
                 yield replace(_changed(parent, f"{field}-{_word(found)}", {field: found}), swapped={field: found})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from study import registry
@@ -15,7 +16,7 @@ from study.plan.model import Arm, Component
 from study.plan.names import check_names
 from study.plan.salvage import has
 from study.plan.schema import UNREAD_SETTINGS, BaseIn, ConfirmIn, ContinuationIn, SweepIn, TuneIn
-from study.plan.yaml_text import typed
+from study.plan.yaml_out import typed
 
 
 def check_study(sweep: SweepIn, known_names: Callable[[str], Collection[str]], problems: list[Problem]) -> None:
@@ -119,8 +120,8 @@ def check_sizes(sweep: SweepIn, arms: Sequence[Arm], problems: list[Problem]) ->
     said: set[str] = set()  # once of an arm, not of everything that is generated from it as well
     for arm in arms:
         try:
-            criterion = build("criteria", arm.criterion)
-            asked(lambda: criterion.check_batch(sweep.continuation.batch_size), "criteria", arm.criterion.name)
+            check_batch = build("criteria", arm.criterion).check_batch
+            asked(partial(check_batch, sweep.continuation.batch_size), "criteria", arm.criterion.name)
         except ValueError as error:
             if arm.parent is None or str(error) not in said:
                 problems.append(Problem(f"arms.{arm.name}", str(error)))
@@ -179,5 +180,7 @@ def check_comparison(sweep: SweepIn, raw: Mapping[str, Any], arms: Sequence[Arm]
         if a == b:
             problems.append(Problem(path, f"{a!r} is compared with itself; leave it out, or write another arm"))
         if frozenset((a, b)) in seen:
-            problems.append(Problem(path, f"[{a}, {b}] is declared twice, and a family counts each contrast once; keep one"))
+            problems.append(
+                Problem(path, f"[{a}, {b}] is declared twice, and a family counts each contrast once; keep one")
+            )
         seen.add(frozenset((a, b)))

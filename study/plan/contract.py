@@ -29,7 +29,7 @@ def checked(family: str, name: str) -> type[Any]:
         ComponentError: its file cannot be imported, or its class is no component; all problems at once.
     """
     cls = registry.component(family, name)
-    problems = _problems(cls, registry.base_of(family)) if family != "pretrained" else ()
+    problems = _problems(cls, registry.base_of(family)) if family != "pretrained" else ()  # type: ignore[arg-type]
     if problems:
         is_shapeless = any(not problem.path for problem in problems)
         shape = registry.example(registry.base_of(family), cls.__name__) if is_shapeless else ""

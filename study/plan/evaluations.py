@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -52,10 +53,8 @@ def check_data(
             continue
         images = build("datasets", chosen)
         try:
-            judge = build("evaluations", evaluation.component)
-            asked(
-                lambda: judge.check_pool(num_images, images.num_classes), "evaluations", evaluation.component.name
-            )
+            check_pool = build("evaluations", evaluation.component).check_pool
+            asked(partial(check_pool, num_images, images.num_classes), "evaluations", evaluation.component.name)
         except ValueError as error:
             problems.append(Problem(path, str(error)))
         if evaluation.dataset is None or dataset is None:
@@ -80,9 +79,7 @@ def _resolved(name: str, fields: Mapping[str, Any], problems: list[Problem]) -> 
         problems.append(Problem(f"{path}.evaluation", f"must be a name, but got {shown(component)}"))
         return None
     name_path = f"{path}.evaluation" if "evaluation" in fields else None
-    found = components.resolve(
-        "evaluations", component, own, path, problems, other_keys=_OWN_KEYS, name_path=name_path
-    )
+    found = components.resolve("evaluations", component, own, path, problems, other_keys=_OWN_KEYS, name_path=name_path)
     dataset = _dataset(fields["dataset"], f"{path}.dataset", problems) if "dataset" in fields else None
     if found is None or len(problems) > before:
         return None

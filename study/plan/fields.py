@@ -64,7 +64,9 @@ def field_problems(cls: type[Any], base: type[Any]) -> Iterator[Problem]:
         yield from _declared(cls, kind, check, good, names)
     for name in getattr(cls, "reported_fields", ()):
         if name not in names:
-            yield Problem("reported_fields", f"reported_fields names {name!r}, which is no field.{did_you_mean(name, names)}")
+            yield Problem(
+                "reported_fields", f"reported_fields names {name!r}, which is no field.{did_you_mean(name, names)}"
+            )
     if base is registry.base_of("criteria"):
         own = {field.alias or name for name, field in ArmIn.model_fields.items()}
         for name in sorted(names & own):

@@ -14,7 +14,7 @@ import yaml
 from study.plan.expand import tuning_overrides
 from study.plan.model import Arm, Component, Plan, PlannedEvaluation
 from study.plan.spaces import STRENGTH
-from study.plan.yaml_text import Dumper
+from study.plan.yaml_out import Dumper
 
 _CRITERION, _SHARED = "criterion.", "continuation.optimizer."
 

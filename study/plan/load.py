@@ -13,7 +13,6 @@ from study.plan.model import Arm, Component, Confirm, Plan, PlannedEvaluation, R
 from study.plan.schema import UNREAD_SETTINGS, BaseIn, ComponentIn, ImportedBaseIn, SweepIn
 from study.plan.wording import is_about
 
-
 KnownNames = Callable[[str], Collection[str]]
 
 

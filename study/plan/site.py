@@ -15,7 +15,7 @@ from study.errors import PlanError, Problem, UserError, did_you_mean, shown
 from study.plan import site_values as values
 from study.plan import yaml_text
 from study.plan.model import Phase
-from study.plan.yaml_text import typed
+from study.plan.yaml_out import typed
 
 SLURM_SLOTS = 8  # runs at once where nobody says how many
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from study.errors import did_you_mean, shown
-from study.plan.yaml_text import typed
+from study.plan.yaml_out import typed
 
 Check = Callable[[Any], str | None]
 

@@ -9,7 +9,7 @@ from typing import Any
 from study.errors import Problem, did_you_mean
 from study.plan.schema import ArmIn, RangeIn, SweepIn
 from study.plan.space import STRENGTH_RANGE, FloatRange
-from study.plan.yaml_text import typed
+from study.plan.yaml_out import typed
 
 STRENGTH = "strength"
 _FIXED = "is fixed in the same arm; move its value to start"
@@ -21,7 +21,9 @@ def outside(path: str, value: float, bounds: FloatRange) -> list[Problem]:
     if value in bounds:
         return []
     range_ = f"[{typed(bounds.low)}, {typed(bounds.high)}]"
-    message = f"trial 0 starts at {typed(value)}, outside of its range {range_}; write a value in it, or widen the range"
+    message = (
+        f"trial 0 starts at {typed(value)}, outside of its range {range_}; write a value in it, or widen the range"
+    )
     return [Problem(path, message)]
 
 
@@ -40,7 +42,9 @@ def check_strength(arm: ArmIn, instance: Any, fixed: Mapping[str, Any], path: st
     elif arm.start.get(STRENGTH, 1.0) <= 0:
         problems.append(Problem(where, f"must be above 0, but got {typed(arm.start[STRENGTH])}"))
     elif not any(weights.values()):
-        problems.append(Problem(where, f"no scale gives strength to a criterion whose {', '.join(weights)} is 0; set one above 0"))
+        problems.append(
+            Problem(where, f"no scale gives strength to a criterion whose {', '.join(weights)} is 0; set one above 0")
+        )
     elif len(weights) == 1:
         (weight,) = weights
         given = {"": fixed, "start.": arm.start, "space.": arm.space or {}}

@@ -1,7 +1,7 @@
 """YAML as sweep files use it: plain values of YAML 1.2's core schema, so that nothing is converted silently.
 
-`1e-3` is a number, `010` is ten, `no` and `2024-12-01` are text; keys are always text. Every tag that is not plain data is refused, and so
-are a key that stands twice and an anchor that holds itself.
+`1e-3` is a number, `010` is ten, `no` and `2024-12-01` are text; keys are always text. Every tag that is not plain data
+is refused, and so are a key that stands twice and an anchor that holds itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import yaml
 from study.errors import PlanError, Problem, shown
 
 _PREFIX = "tag:yaml.org,2002:"
-_LONG = 1e9  # from here on `1.0e+9` reads better
 _NO_KEYS = tuple(_PREFIX + kind for kind in ("null", "bool", "int", "float"))
 
 
@@ -125,46 +124,9 @@ def parse_scalar(text: str) -> Any:
     return value
 
 
-class Dumper(yaml.SafeDumper):
-    """Writes what `parse` and other readers of YAML read back equal; lists stand on one line, tuples as lists."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
-
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:  # noqa: ARG002
-        return super().represent_sequence(tag, sequence, flow_style=True)
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Quote text such as `1e3`, which is a number here and is none to PyYAML."""
-        style = None if _plain_tag(data) == f"{_PREFIX}str" else "'"
-        return self.represent_scalar(f"{_PREFIX}str", data, style=style)
-
-
-Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
-Dumper.add_representer(str, Dumper.represent_str)
-
-
-def typed(value: Any) -> str:
-    """A value as it can be typed into a sweep file, on one line: `0.0003`, `[1, 2]`, `'1e3'`, `{low: 0.1, high: 10}`."""
-    text = yaml.dump(_short(value), Dumper=Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-def _short(value: Any) -> Any:
-    """Numbers without a part behind the point as whole ones, which stand for real ones as well."""
-    if isinstance(value, dict):
-        return {key: _short(member) for key, member in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_short(member) for member in value]
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _LONG else value
-
-
-def _plain_tag(text: str) -> str:
-    """What an unquoted scalar is taken for."""
-    for tag, pattern in _Loader.yaml_implicit_resolvers.get(text[:1], []):
-        if pattern.match(text):
-            return str(tag)
-    return f"{_PREFIX}str"
+def is_text(scalar: str) -> bool:
+    """Whether an unquoted scalar is text, and no number, constant or merge key."""
+    return not any(pattern.match(scalar) for _, pattern in _Loader.yaml_implicit_resolvers.get(scalar[:1], []))
 
 
 class _UnreadableError(ValueError):

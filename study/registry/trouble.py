@@ -73,7 +73,9 @@ def _missing(module: str) -> str:
         advice = f"{sys.executable} -m pip install {package} (the package that has it may be called otherwise)"
         return f"it imports {package}, which is not installed; install it: {advice}"
     folder = (_ROOT / "study").joinpath(*rest.split(".")[:-1])
-    known = [f"{'.'.join(module.split('.')[:-1])}.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__"]
+    known = [
+        f"{'.'.join(module.split('.')[:-1])}.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__"
+    ]
     return f"it imports {module}, which does not exist.{did_you_mean(module, known)}"
 
 
