@@ -51,8 +51,10 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("line 8: scale has no type, so it is no field; write scale: int = 2, or scale: ClassVar[int] = …",),
     ),
     "unsupported type": (
-        f"import torch\n{FROZEN}    matrix: torch.Tensor | None = None\n"
-        + f"    sizes: list[int] = field(default_factory=list)\n    names: tuple[Any, ...] = ()\n{BODY}",
+        (
+            f"import torch\n{FROZEN}    matrix: torch.Tensor | None = None\n"
+            f"    sizes: list[int] = field(default_factory=list)\n    names: tuple[Any, ...] = ()\n{BODY}"
+        ),
         (
             "line 8: matrix has a type that YAML cannot give, torch.Tensor | None; use bool, int, float, str, Literal",
             "line 9: sizes has a type that YAML cannot give, list[int]; use tuple[int, ...]",
@@ -81,11 +83,13 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("line 7: space means something else in an arm of a sweep file; call the field otherwise",),
     ),
     "declarations": (
-        f"{FROZEN}    weight: float = 1.0\n    count: int = 3\n"
-        + "    search_space: ClassVar = {'wait': FloatRange(0, 1), 'count': FloatRange(1, 2), 'weight': (0, 1)}\n"
-        + "    components: ClassVar = {'a b': {'wait': 0.0}, 'part': {'weight': 'x'}, 'other': 1}\n"
-        + "    presets: ClassVar = {'big': {'wait': 5.0}}\n"
-        + f"    reported_fields: ClassVar = ('cuont',)\n{BODY}",
+        (
+            f"{FROZEN}    weight: float = 1.0\n    count: int = 3\n"
+            "    search_space: ClassVar = {'wait': FloatRange(0, 1), 'count': FloatRange(1, 2), 'weight': (0, 1)}\n"
+            "    components: ClassVar = {'a b': {'wait': 0.0}, 'part': {'weight': 'x'}, 'other': 1}\n"
+            "    presets: ClassVar = {'big': {'wait': 5.0}}\n"
+            f"    reported_fields: ClassVar = ('cuont',)\n{BODY}"
+        ),
         (
             "line 9: search_space names 'wait', which is no field. Did you mean 'weight'? Known: count, weight.",
             "line 9: search_space: count is no float but int; a search samples real numbers alone: leave it out",
