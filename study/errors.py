@@ -65,6 +65,7 @@ class DivergedError(StudyError):
     """Training left the finite numbers: an outcome of the run."""
 
 
+_MANY_NAMES, _FEW_NAMES = 60, 10
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
 _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict = 8, 8, 8
@@ -119,8 +120,11 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Say what is known, the nearest name first, e.g. ` Did you mean 'x'? Known: a, b, x.`."""
+    """Say what is known, the nearest name first, e.g. ` Did you mean 'x'? Known: a, b, x.`; of many names, the nearest."""
     names = sorted(map(str, known))
     near = get_close_matches(str(word), names, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{hint} Known: {', '.join(names) or 'none'}."
+    if len(names) <= _MANY_NAMES:
+        return f"{hint} Known: {', '.join(names) or 'none'}."
+    nearest = get_close_matches(str(word), names, n=_FEW_NAMES, cutoff=0.3) or names[:_FEW_NAMES]
+    return f"{hint} Known: {', '.join(nearest)} and {len(names) - len(nearest)} more."

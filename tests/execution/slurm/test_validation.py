@@ -266,7 +266,9 @@ def test_what_is_advised_is_taken(cluster, settings):
     cluster = replace(cluster, partitions=(*cluster.partitions, small))
     (problem,) = check_site(site_of(**settings), cluster)
     advised = [(key, float(n)) for key, n in re.findall(r"`(\w+): ([\d.e+]+)`", problem.message)]
-    advised += [(problem.path, name) for name in re.findall(r"Did you mean '(.*)'|it takes (\w+)|Up: (\w+)", problem.message)]
+    advised += [
+        (problem.path, name) for name in re.findall(r"Did you mean '(.*)'|it takes (\w+)|Up: (\w+)", problem.message)
+    ]
     assert advised
     for key, value in advised:
         value = "".join(value) if isinstance(value, tuple) else int(value) if value.is_integer() else value
