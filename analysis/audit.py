@@ -82,9 +82,9 @@ def environment_table(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         rows.append(
             {
                 "arm": arm.name,
-                "code": _values(own["code"].str[:_HASH_DIGITS]),
-                "commit": _values(own["commit"].str[:_HASH_DIGITS]),
-                "data": _values(own["dataset"].str[:_HASH_DIGITS]),
+                "code": _values(own["code"].map(_short_hash)),
+                "commit": _values(own["commit"].map(_short_hash)),
+                "data": _values(own["dataset"].map(_short_hash)),
                 "Python": _values(own["python"]),
                 "libraries": _values(own["libraries"]),
                 "CPU": _values(own["cpu_model"]),
@@ -100,6 +100,11 @@ def _values(column: pd.Series) -> str:
     if len(counts) < 2:
         return str(counts.index[0]) if len(counts) else "–"
     return "; ".join(f"{count} × {value}" for value, count in counts.items())
+
+
+def _short_hash(text: str) -> str:
+    """The first digits; the dots keep readers of CSV from taking `012345678901` and `123e45678901` for numbers."""
+    return text if len(text) <= _HASH_DIGITS else f"{text[:_HASH_DIGITS]}…"
 
 
 def _short(text: str) -> str:

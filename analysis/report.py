@@ -13,6 +13,7 @@ from analysis.findings import caveats, findings
 from analysis.frames import StudyFrames, load_study
 from analysis.page import page
 from analysis.published import write_frame
+from analysis.reasons import why_no_contrasts
 from analysis.sections import (
     PAPER_COLUMNS,
     TERMINAL_COLUMNS,
@@ -102,6 +103,7 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
         colours=style.arm_colours(plan),
         margin_pp=plan.equivalence_margin_pp,
         unit=plan.unit,
+        nothing=why_no_contrasts(plan),
     )
     files = [*(folder / name for name in texts), *style.save(figure, folder / "paired_differences")]
     write_text(folder / PAGE, page(frames, sections, found, warnings, numbers, folder))

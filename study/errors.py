@@ -120,7 +120,7 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Say what is known, the nearest name first, e.g. ` Did you mean 'x'? Known: a, b, x.`; of many names, the nearest."""
+    """Say what is known, the nearest name first, e.g. ` Did you mean 'x'? Known: a, b, x.`; of many, some."""
     names = sorted(map(str, known))
     near = get_close_matches(str(word), names, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -28,6 +28,7 @@ def paired_differences(
     colours: Mapping[str, str],
     margin_pp: float | None = None,
     unit: str = "base",
+    nothing: str = "there is no contrast",
 ) -> Figure:
     """Draw one row per contrast, in the given order from the top.
 
@@ -37,13 +38,14 @@ def paired_differences(
         colours: colour of each arm; a row has that of its left arm.
         margin_pp: half-width of the shaded region around zero; None draws none.
         unit: what a dot is, `base` or `continuation`.
+        nothing: what is written where there is nothing to draw; see `analysis.reasons`.
     """
     with style.settings():
         numbers = [_numbers(contrast) for contrast in contrasts]
         row_in = max([_ROW_IN, *(_LINE_IN * (1 + text.count("\n")) for text in numbers)])
         figure = Figure(figsize=(style.DOUBLE_IN, _FRAME_IN + row_in * max(len(contrasts), 1)), layout="constrained")
         axes = figure.add_subplot()
-        _frame(axes, len(contrasts), margin_pp)
+        _frame(axes, len(contrasts), margin_pp, nothing)
         for row, contrast in enumerate(contrasts):
             _draw(axes, row, contrast, colours[contrast.left])
         _labels(axes, [contrast.label for contrast in contrasts], numbers)
@@ -59,7 +61,7 @@ def paired_differences(
     return figure
 
 
-def _frame(axes: Axes, num_rows: int, margin_pp: float | None) -> None:
+def _frame(axes: Axes, num_rows: int, margin_pp: float | None, nothing: str) -> None:
     if margin_pp is not None:
         axes.axvspan(-margin_pp, margin_pp, color=_SHADE, linewidth=0, zorder=0)
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
@@ -67,7 +69,7 @@ def _frame(axes: Axes, num_rows: int, margin_pp: float | None) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     if num_rows == 0:
-        axes.text(0.5, 0.5, "the plan declares no contrasts", transform=axes.transAxes, ha="center", va="center")
+        axes.text(0.5, 0.5, nothing, transform=axes.transAxes, ha="center", va="center")
 
 
 def _draw(axes: Axes, row: int, contrast: Contrast, colour: str) -> None:
@@ -99,7 +101,7 @@ def _labels(axes: Axes, names: Sequence[str], numbers: Sequence[str]) -> None:
 def _numbers(contrast: Contrast) -> str:
     result = contrast.result
     if not result.has_interval:
-        parts = f"no interval: {result.reason}".split("; ")
+        parts = f"no interval: {result.reason.removesuffix(': no interval')}".split("; ")
         return "\n".join(textwrap.fill(part, _REASON_CHARACTERS, break_on_hyphens=False) for part in parts)
     return f"{signed(result.mean)} [{signed(result.low)}, {signed(result.high)}]  n = {result.n}"
 

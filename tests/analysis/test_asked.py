@@ -58,12 +58,12 @@ def test_a_metric_may_still_come_in_a_study_that_has_just_begun(tmp_path: Path) 
     runs = runs_frame(young.root)
     assert unit_values(runs, "mmcr", "test/knn/top1", young.plan).isna().all()
     assert confirm_histories(young.root, runs).empty
-    with pytest.raises(UnknownNameError, match="no metric 'test/other/top1'. Known: test/linear_probe/top1_mean"):
+    with pytest.raises(UnknownNameError, match=r"no metric 'test/other/top1'\. Known: test/linear_probe/top1_mean"):
         unit_values(runs, "mmcr", "test/other/top1", young.plan)
 
 
 def test_an_arm_that_the_plan_does_not_have(home: StudyHome) -> None:
-    with pytest.raises(UnknownNameError, match="has no arm 'mmcrr'. Did you mean 'mmcr'?"):
+    with pytest.raises(UnknownNameError, match=r"has no arm 'mmcrr'\. Did you mean 'mmcr'\?"):
         unit_values(load_study(home.root).runs, "mmcrr", "test/knn/top1", home.plan)
 
 
@@ -73,7 +73,7 @@ def test_a_history_of_a_run_or_a_metric_that_is_not_there(home: StudyHome) -> No
     assert histories_frame(home.root, run_id).empty, "the default was not logged, and nobody has asked for it"
     with pytest.raises(UnknownNameError, match="no run 'mmcr-b9'"):
         histories_frame(home.root, ["mmcr-b9"])
-    with pytest.raises(UnknownNameError, match="no metric 'train/lss'. Did you mean 'train/loss'"):
+    with pytest.raises(UnknownNameError, match=r"no metric 'train/lss'\. Did you mean 'train/loss'"):
         confirm_histories(home.root, load_study(home.root).runs, ["train/lss"])
 
 

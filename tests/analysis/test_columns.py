@@ -11,7 +11,7 @@ import pytest
 
 from analysis.audit import failures_table
 from analysis.columns import RUN_COLUMNS, ColumnsError, tidy
-from analysis.contrasts import declared_contrasts, gaps
+from analysis.contrasts import gaps
 from analysis.frames import load_study
 from analysis.records import trials_of
 from analysis.report import write_report

@@ -107,7 +107,7 @@ def test_histories_are_equal_on_request(stored: tuple[StudyHome, HomePaths, str]
         assert history_frame(source, waiting, ["train/loss"]).dtypes.equals(expected.dtypes), "it has no step yet"
         for ids in (run_ids, waiting):
             with pytest.raises(
-                UnknownNameError, match="study 'toy' has no metric 'train/lss'. Did you mean 'train/loss'"
+                UnknownNameError, match=r"study 'toy' has no metric 'train/lss'\. Did you mean 'train/loss'"
             ):
                 history_frame(source, ids, ["train/loss", "train/lss"])
         with pytest.raises(UnknownNameError, match=f"run '{run_ids[0]}x', 'nobody'. Did you mean '{run_ids[0]}'"):

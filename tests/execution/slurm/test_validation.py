@@ -270,8 +270,8 @@ def test_what_is_advised_is_taken(cluster, settings):
         (problem.path, name) for name in re.findall(r"Did you mean '(.*)'|it takes (\w+)|Up: (\w+)", problem.message)
     ]
     assert advised
-    for key, value in advised:
-        value = "".join(value) if isinstance(value, tuple) else int(value) if value.is_integer() else value
+    for key, found in advised:
+        value = "".join(found) if isinstance(found, tuple) else int(found) if found.is_integer() else found
         better = {**settings, key: (value,) if key == "exclude" else value}
         assert problem not in check_site(site_of(**better), cluster)
         assert not [p for p in check_site(site_of(**better), cluster) if p.path == problem.path]
