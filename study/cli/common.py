@@ -6,7 +6,7 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,13 @@ def guarded(run: Callable[[], int], home: Callable[[], HomePaths | None]) -> int
         if trouble is None:
             raise
         return _complain(trouble)
+
+
+def complain_of_losses(arms: Sequence[str]) -> int:
+    """Say which arms came to nothing; the exit code says so as well, at every start."""
+    if arms:
+        print(f"no result: {', '.join(arms)}; see above what became of them, and what to type.", file=sys.stderr)
+    return SOME_FAILED if arms else FINISHED
 
 
 def _trouble(error: OSError, home: HomePaths | None) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study import registry
-from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED
+from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED, complain_of_losses
 from study.errors import HomeError, LeaseHeldError
 from study.execution.base import Executor
 from study.execution.inline import InlineExecutor
@@ -28,10 +28,12 @@ from study.orchestration.forecast import forecast
 from study.orchestration.imports import with_known_hash
 from study.orchestration.lease import Lease, describe
 from study.orchestration.orchestrator import Orchestrator, Settings
+from study.orchestration.outcomes import fruitless_arms
 from study.orchestration.preflight import warnings
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus
 from study.paths import HomePaths, StudyPaths
+from study.plan.fruitless import without_result
 from study.plan.model import Phase, Plan
 from study.plan.site import SLURM_SLOTS, Site
 from study.tracking.process import PublisherProcess
@@ -122,8 +124,9 @@ def _orchestrate(
         if not was_stopped:
             board.say("Writing tables and figures")
             summary = _summary(home, plan.study)
+            lost = list(without_result(fruitless_arms(plan, progress.trials, progress.runs)))
             if not progress.failures():
-                write_json(study.finished, {**origin, "summary": summary, "t": time.time()})
+                write_json(study.finished, {**origin, "summary": summary, "lost": lost, "t": time.time()})
             board.say("Publishing to MLflow")
             has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
     if was_stopped:
@@ -132,7 +135,7 @@ def _orchestrate(
     if not has_arrived:
         command = shlex.join(["python", "-m", "study", "publish", plan.study, "--home", str(home.root)])
         print(f"MLflow ({store_uri(home)}) has not received everything; when it works again: {command}")
-    return _complain_of_failures(progress, study)
+    return max(complain_of_losses(lost), _complain_of_failures(progress, study))
 
 
 def _executor(study: StudyPaths, site: Site, slots: int | None) -> Executor:

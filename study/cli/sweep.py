@@ -8,9 +8,18 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from study.cli.common import FINISHED, ROOT, SOME_FAILED, add_home, chosen_home, chosen_site, guarded
+from study.cli.common import (
+    FINISHED,
+    ROOT,
+    SOME_FAILED,
+    add_home,
+    chosen_home,
+    chosen_site,
+    complain_of_losses,
+    guarded,
+)
 from study.errors import JournalError, UserError, did_you_mean
 from study.journal.files import read_json_or_none
 from study.paths import HomePaths, from_user
@@ -59,10 +68,10 @@ def _run(args: argparse.Namespace) -> int:
     path = _find_sweep(args.sweep)
     text = _read_sweep(path)
     home = chosen_home(args)
-    summary = None if args.dry_run or args.freeze is not None else _finished_before(home, text, args.overrides)
-    if summary is not None:
-        print(summary)
-        return FINISHED
+    before = [] if args.dry_run or args.freeze is not None else _finished_before(home, text, args.overrides)
+    if before:
+        print("\n\n".join(str(record["summary"]) for record in before))
+        return complain_of_losses([arm for record in before for arm in record.get("lost", ())])
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -155,8 +164,8 @@ def _read_sweep(path: Path) -> str:
         raise UserError(f"cannot read the sweep file {path}: {error.strerror}") from None
 
 
-def _finished_before(home: HomePaths, text: str, overrides: Sequence[str]) -> str | None:
-    """The stored last words of the studies that this very text and these overrides have finished."""
+def _finished_before(home: HomePaths, text: str, overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The stored last words of the studies that this very text and these overrides have finished, by block."""
     records = []
     for file in sorted(home.root.glob("*/finished.json")):
         try:
@@ -166,8 +175,8 @@ def _finished_before(home: HomePaths, text: str, overrides: Sequence[str]) -> st
         if (record.get("text"), record.get("given")) == (text, list(overrides)):
             records.append(record)
     if not records or len(records) < records[0]["num_blocks"]:
-        return None
-    return "\n\n".join(record["summary"] for record in sorted(records, key=lambda record: record["block"]))
+        return []
+    return sorted(records, key=lambda record: record["block"])
 
 
 def _slurm_answers() -> bool:
