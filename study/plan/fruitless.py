@@ -127,7 +127,8 @@ def _reasons(losses: Sequence[Loss]) -> str:
         + (rest if len(rest) <= _LONG else rest[:_LONG] + "…")
         for rest, count in told[:2]
     ]
-    more = [f"{len(told) - 2} other messages"] if len(told) > 2 else []
+    others = len(told) - 2
+    more = [f"{others} other message{'s' if others > 1 else ''}"] if others > 0 else []
     return f" ({'; '.join([*parts, *more])})" if parts else ""
 
 
