@@ -88,7 +88,8 @@ def is_same(cell: str, back: Any) -> bool:
 
 
 NAMES = [
-    "NA", "nan", "NaN", "None", "null", "NULL", "true", "False", "T", "inf", "Infinity", "1e3", "1E3", "5", "010", "1_000",
+    "NA", "nan", "NaN", "None", "null", "NULL", "true", "False", "T", "inf", "Infinity", "1e3", "1E3", "5", "010",
+        "1_000",
     "0x1F", "2024-01-02", "1-2", "2024-01", "Jan-1", "1-jan", "SEPT2", "march1", "12mar", "dec2024",
 ]  # fmt: skip
 

@@ -38,7 +38,8 @@ def advised(found: Fruitless, plan: Plan) -> list[str]:
         ("uniformity", {}),
         ("e2mc", {"arms__e2mc": {"criterion": "e2mc", "start": {"strength": 2.0}}}),
         ("e2mc-no-entropy", {}),
-        ("e2mc", {"arms__e2mc": {"criterion": "e2mc", "preset": "vicreg", "space": {"covariance_weight": {"low": 0.5, "high": 50}}}}),
+        ("e2mc", {"arms__e2mc": {"criterion": "e2mc", "preset": "vicreg", "space": {"covariance_weight": {"low": 0.5,
+        "high": 50}}}}),
         ("uniformity", {"arms__uniformity": {"criterion": "uniformity", "space": {
             "weight": {"low": 1e-7, "high": 2e-5}, "kernel_scale": {"low": 1, "high": 4}}, "start": {"weight": 1e-6}}}),
     ],
@@ -146,7 +147,8 @@ def test_what_is_said() -> None:
         "e2mc-no-covariance": "no winner of e2mc",
     }
     many = fruitless_search(
-        plan, own, losses(own, *(f"diverged: step {n}: {'a' if n % 2 else 'b'} not finite" for n in range(6)), "diverged: c"),
+        plan, own, losses(own, *(f"diverged: step {n}: {'a' if n % 2 else 'b'} not finite" for n in range(6)),
+        "diverged: c"),
         for_all=False,
     )  # fmt: skip
     assert "(3 × steps 0 to 4: b not finite; 3 × steps 1 to 5: a not finite; 1 other message)" in many.what
