@@ -83,11 +83,8 @@ def _run(args: argparse.Namespace) -> int:
         )
     with _doing(console, f"Reading {args.sweep}"):
         from study.plan.load import load_plans
-        from study.plan.names import names_in
 
-        plans = load_plans(
-            text, args.sweep, args.overrides, lambda study: names_in(read_json_or_none(home.study(study).plan))
-        )
+        plans = load_plans(text, args.sweep, args.overrides, lambda study: _names_in_use(home, study))
     if args.freeze is not None:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)
@@ -114,6 +111,16 @@ def _run(args: argparse.Namespace) -> int:
             return code
         worst = max(worst, code)
     return worst
+
+
+def _names_in_use(home: HomePaths, study: str) -> set[str]:
+    """Names of a study that was begun before they were judged."""
+    from study.plan.names import names_in
+
+    try:
+        return names_in(read_json_or_none(home.study(study).plan))
+    except (OSError, JournalError):
+        return set()  # the way to the study's folder says what is wrong with it
 
 
 def _freeze(plans: Sequence[Plan], folder: Path) -> list[Path]:

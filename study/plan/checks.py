@@ -28,7 +28,7 @@ def check_study(sweep: SweepIn, known_names: Callable[[str], Collection[str]], p
     for section, what in (("arms", "arm"), ("evaluations", "evaluation")):
         if has(sweep, section):
             named |= {f"{section}.{name}": (what, name) for name in getattr(sweep, section)}
-    check_names(named, known_names(sweep.study) if has(sweep, "study") else (), problems)
+    check_names(named, lambda: known_names(sweep.study) if has(sweep, "study") else (), problems)
 
 
 def check_seeds(sweep: SweepIn, problems: list[Problem]) -> None:

@@ -7,7 +7,7 @@ values, truth values, numbers, dates or formulas, silently.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from study.errors import Problem
@@ -34,18 +34,19 @@ def misread(name: str) -> str | None:
     return "a date" if _DATE.fullmatch(name) else None
 
 
-def check_names(names: Mapping[str, tuple[str, str]], known: Collection[str], problems: list[Problem]) -> None:
+def check_names(
+    names: Mapping[str, tuple[str, str]], known: Callable[[], Collection[str]], problems: list[Problem]
+) -> None:
     """Refuse names that tables could not hold.
 
     Args:
         names: place in the file → (what is named, name).
-        known: names that are in use already, by a study that was begun before this was checked.
+        known: says which names are in use already, by a study that was begun before this was checked.
         problems: every problem found is appended here.
     """
     for place, (what, name) in names.items():
-        if name not in known and (wrong := misread(name)) is not None:
-            message = f"{name!r} reads as {wrong} in tables; write e.g. {what}-{name}"
-            problems.append(Problem(place, message))
+        if (wrong := misread(name)) is not None and name not in known():
+            problems.append(Problem(place, f"{name!r} reads as {wrong} in tables; write e.g. {what}-{name}"))
 
 
 def names_in(plan: Mapping[str, Any] | None) -> set[str]:
