@@ -77,8 +77,10 @@ def _lacking(cls: type[Any], base: type[Any]) -> Iterator[Problem]:
 def _placed(problems: tuple[Problem, ...], cls: type[Any]) -> list[Problem]:
     """The problems by lines of the file in place of members."""
     source = Path(inspect.getfile(cls)).read_text(encoding="utf-8")
-    own = next(n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ClassDef) and n.name == cls.__name__)
-    lines = {"": own.lineno}
+    classes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ClassDef) and n.name == cls.__name__]
+    if not classes:  # made by a function
+        return [Problem("", problem.message) for problem in problems]
+    own, lines = classes[-1], dict[str, int]()
     for node in own.body:
         for target in [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", []):
             lines[getattr(target, "id", "")] = node.lineno

@@ -45,7 +45,7 @@ def component(family: str, name: str) -> type[Any]:
     if len(found) == 1:
         return found[0]
     if found:
-        shown = ", ".join(f"{cls.__name__} (line {inspect.getsourcelines(cls)[1]})" for cls in found)
+        shown = ", ".join(f"{cls.__name__}{_line(cls)}" for cls in found)
         message = f"it defines {len(found)} components, {shown}; one file is one component: move the others"
     else:
         message = f"it defines no {base.__name__.lower()}"
@@ -83,6 +83,13 @@ def base_of(family: str) -> type[Any]:
 def file_of(family: str, name: str) -> str:
     """The file of a component, relative to the checkout."""
     return f"study/{family}/{name}.py"
+
+
+def _line(cls: type[Any]) -> str:
+    try:
+        return f" (line {inspect.getsourcelines(cls)[1]})"
+    except OSError:  # a class that is written nowhere
+        return ""
 
 
 def _module(family: str, name: str) -> ModuleType:

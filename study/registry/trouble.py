@@ -11,7 +11,8 @@ from pathlib import Path
 from study.errors import Problem, did_you_mean
 from study.registry.families import FAMILIES
 
-_ROOT = Path(__file__).parents[2]
+_HERE = Path(__file__).parent
+_STUDY, _ROOT = _HERE.parent, _HERE.parents[1]
 _MUTABLE = re.compile(r"mutable default <class '(?P<kind>.*)'> for field (?P<field>\w+) is not allowed")
 
 
@@ -26,13 +27,14 @@ def import_problem(error: BaseException, file: str) -> Problem:
         where, line = Path(error.filename), error.lineno
     else:
         frames = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
-        ours = [(path, line) for path, line in frames if path.is_relative_to(_ROOT / "study")]
+        ours = [(path, line) for path, line in frames if path.is_relative_to(_STUDY) and path.parent != _HERE]
         where, line = ours[-1] if ours else (_ROOT / file, None)
     message = _what(error)
     if mutable := _MUTABLE.search(str(error)):
         line = _line_of(where, mutable["field"]) or line
     place = "" if line is None else f"line {line}"
-    return Problem(place if where == _ROOT / file else f"{where.relative_to(_ROOT)}, {place}", message)
+    named = where.relative_to(_ROOT) if where.is_relative_to(_ROOT) else where
+    return Problem(place if where == _ROOT / file else f"{named}, {place}", message)
 
 
 def place_of(error: BaseException) -> str:
@@ -42,7 +44,7 @@ def place_of(error: BaseException) -> str:
     """
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        is_ours = path.is_relative_to(_ROOT / "study") and len(path.relative_to(_ROOT).parts) == 3
+        is_ours = path.parent.parent == _STUDY
         if is_ours and path.parent.name in FAMILIES and path.stem != "base" and not path.stem.startswith("_"):
             return f"{path.relative_to(_ROOT)}, line {frame.lineno}, in {frame.name}"
     return ""
@@ -72,7 +74,7 @@ def _missing(module: str) -> str:
     if package != "study":
         advice = f"{sys.executable} -m pip install {package} (the package that has it may be called otherwise)"
         return f"it imports {package}, which is not installed; install it: {advice}"
-    folder = (_ROOT / "study").joinpath(*rest.split(".")[:-1])
+    folder = _STUDY.joinpath(*rest.split(".")[:-1])
     known = [
         f"{'.'.join(module.split('.')[:-1])}.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__"
     ]

@@ -117,6 +117,11 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "missing name": ("from study.criteria.base import View\n", ("line 5: ImportError: cannot import name 'View'",)),
     "module level": ("table = {}\ntable['x']\n", ("line 6: KeyError: 'x', while it was imported",)),
     "program": ("import sys\nsys.exit(1)\n", ("line 6: it ends Python while it is imported",)),
+    "null bytes": ("x = 1\0\n", ("mine.py cannot be used: this is not Python (source code",)),
+    "made by a function": (  # which the file does not show
+        "def made():\n    class A(Criterion):\n        pass\n    A.__name__ = 'Mine'\n    return A\nMine = made()\n",
+        ("class Mine is no dataclass; write @dataclass(frozen=True) above it",),
+    ),
     "refused by a helper": (
         "from study.tensors.spacings import default_spacing\ndefault_spacing(None)\n",
         ("study/tensors/spacings.py, line ",),
