@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 
 from analysis import style
 from analysis.contrasts import Contrast
+from analysis.figures._parts import empty_figure
 from analysis.render import signed
 
 _ROW_IN, _LINE_IN, _FRAME_IN = 0.3, 0.13, 1.05  # height of a row, of a line of text, of the frame
@@ -41,11 +42,13 @@ def paired_differences(
         nothing: what is written where there is nothing to draw; see `analysis.reasons`.
     """
     with style.settings():
+        if not contrasts:
+            return empty_figure(nothing)
         numbers = [_numbers(contrast) for contrast in contrasts]
         row_in = max([_ROW_IN, *(_LINE_IN * (1 + text.count("\n")) for text in numbers)])
-        figure = Figure(figsize=(style.DOUBLE_IN, _FRAME_IN + row_in * max(len(contrasts), 1)), layout="constrained")
+        figure = Figure(figsize=(style.DOUBLE_IN, _FRAME_IN + row_in * len(contrasts)), layout="constrained")
         axes = figure.add_subplot()
-        _frame(axes, len(contrasts), margin_pp, nothing)
+        _frame(axes, len(contrasts), margin_pp)
         for row, contrast in enumerate(contrasts):
             _draw(axes, row, contrast, colours[contrast.left])
         _labels(axes, [contrast.label for contrast in contrasts], numbers)
@@ -61,15 +64,13 @@ def paired_differences(
     return figure
 
 
-def _frame(axes: Axes, num_rows: int, margin_pp: float | None, nothing: str) -> None:
+def _frame(axes: Axes, num_rows: int, margin_pp: float | None) -> None:
     if margin_pp is not None:
         axes.axvspan(-margin_pp, margin_pp, color=_SHADE, linewidth=0, zorder=0)
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
-    axes.set_ylim(max(num_rows, 1) - 0.4, -0.6)
+    axes.set_ylim(num_rows - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    if num_rows == 0:
-        axes.text(0.5, 0.5, nothing, transform=axes.transAxes, ha="center", va="center")
 
 
 def _draw(axes: Axes, row: int, contrast: Contrast, colour: str) -> None:

@@ -103,7 +103,7 @@ def test_margin_and_zero_are_in_view(margin_pp: float | None) -> None:
 
 def test_without_contrasts_there_is_a_note() -> None:
     figure = draw([], None)
-    assert figure.axes[0].texts[0].get_text() == "there is no contrast"
+    assert figure.texts[0].get_text() == "there is no contrast"
     assert style.png(figure)
 
 
