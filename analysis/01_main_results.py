@@ -21,6 +21,7 @@ from analysis.figures.slopes import slopes
 from analysis.findings import caveats, findings
 from analysis.frames import load_plan, runs_frame, trials_frame
 from analysis.gallery import Gallery
+from analysis.reasons import why_no_contrasts, why_no_fractions
 from analysis.tables import budget_table, comparison_table, contrasts_table, winners_table
 
 study_root = Path(sys.path[0]) / os.environ.get("STUDY_DIR", "studies/fashion-mnist-ablation")
@@ -47,7 +48,10 @@ comparison_table(runs, plan)
 # %%
 fractions = label_fractions_frame(runs, plan)
 evaluation = plan.primary.split("/")[0]
-figure = label_fractions(fractions, reference=plan.reference, metric=evaluation, colours=colours, unit=plan.unit)
+figure = label_fractions(
+    fractions, reference=plan.reference, metric=evaluation, colours=colours, unit=plan.unit,
+    nothing=why_no_fractions(runs, plan),
+)  # fmt: skip
 gallery.add("label_fractions", figure, confirmed)
 
 # %% [markdown]
@@ -58,13 +62,15 @@ gallery.add("label_fractions", figure, confirmed)
 # %%
 contrasts = declared_contrasts(runs, plan)
 figure = paired_differences(
-    contrasts, metric=plan.primary, colours=colours, margin_pp=plan.equivalence_margin_pp, unit=plan.unit
-)
+    contrasts, metric=plan.primary, colours=colours, margin_pp=plan.equivalence_margin_pp, unit=plan.unit,
+    nothing=why_no_contrasts(plan),
+)  # fmt: skip
 gallery.add("paired_differences", figure, confirmed)
 
 # %%
 values = units_frame(runs, plan, primary)
-figure = slopes(values, plan.contrasts, metric=plan.primary, colours=colours, unit=plan.unit)
+nothing = why_no_contrasts(plan)
+figure = slopes(values, plan.contrasts, metric=plan.primary, colours=colours, unit=plan.unit, nothing=nothing)
 gallery.add("slopes", figure, confirmed)
 
 # %%

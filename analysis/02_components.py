@@ -21,6 +21,7 @@ from analysis.figures.slopes import slopes
 from analysis.frames import load_plan, runs_frame, trials_frame
 from analysis.gallery import Gallery
 from analysis.histories import bands_frame, confirm_histories
+from analysis.reasons import why_no_contrasts, why_no_values
 
 study_root = Path(sys.path[0]) / os.environ.get("STUDY_DIR", "studies/fashion-mnist-ablation")
 plan, runs, trials = load_plan(study_root), runs_frame(study_root), trials_frame(study_root)
@@ -37,7 +38,8 @@ print(f"{plan.study}: {plan.question}")
 
 # %%
 chosen = [contrast for contrast in declared_contrasts(runs, plan) if {contrast.left, contrast.right} & ablations]
-figure = paired_differences(chosen, metric=plan.primary, colours=colours, unit=plan.unit)
+nothing = why_no_contrasts(plan, "is with an ablation")
+figure = paired_differences(chosen, metric=plan.primary, colours=colours, unit=plan.unit, nothing=nothing)
 gallery.add("component_differences", figure, confirmed)
 
 # %%
@@ -45,7 +47,8 @@ contrasts_frame(chosen)
 
 # %%
 pairs = [(contrast.left, contrast.right) for contrast in chosen]
-figure = slopes(units_frame(runs, plan, primary), pairs, metric=plan.primary, colours=colours, unit=plan.unit)
+values = units_frame(runs, plan, primary)
+figure = slopes(values, pairs, metric=plan.primary, colours=colours, unit=plan.unit, nothing=nothing)
 gallery.add("component_slopes", figure, confirmed)
 
 # %% [markdown]
@@ -54,5 +57,6 @@ gallery.add("component_slopes", figure, confirmed)
 # %%
 accuracies = epochs_frame(runs, plan, primary)
 entropies = bands_frame(confirm_histories(study_root, runs), plan)
-figure = epochs(accuracies, entropies, metric=plan.primary, colours=colours, unit=plan.unit)
+nothing = why_no_values(runs, plan.primary)
+figure = epochs(accuracies, entropies, metric=plan.primary, colours=colours, unit=plan.unit, nothing=nothing)
 gallery.add("epochs", figure, confirmed)

@@ -18,6 +18,7 @@ from analysis.figures.weight_sensitivity import weight_sensitivity
 from analysis.frames import load_plan, runs_frame, trials_frame
 from analysis.gallery import Gallery
 from analysis.importance import importance_frame
+from analysis.reasons import why_no_trials
 from analysis.sensitivity import sensitivity_frame
 from analysis.tables import winners_table
 
@@ -30,7 +31,8 @@ print(f"{plan.study}: {plan.question}")
 
 # %%
 points = sensitivity_frame(trials, plan)
-gallery.add("weight_sensitivity", weight_sensitivity(points, objective=plan.tune.objective), tuned)
+figure = weight_sensitivity(points, objective=plan.tune.objective, nothing=why_no_trials(trials, plan))
+gallery.add("weight_sensitivity", figure, tuned)
 
 # %%
 shares = importance_frame(trials, plan)

@@ -13,11 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(next(f for f in (Path.cwd() / "_").parents if (f / "analysis/frames.py").is_file())))
 
 from analysis import style
-from analysis.embeddings import correlations_frame, marginals_frame
+from analysis.embeddings import EVALUATION, correlations_frame, marginals_frame
 from analysis.figures.correlations import correlations
 from analysis.figures.marginals import marginals
 from analysis.frames import load_plan, runs_frame
 from analysis.gallery import Gallery
+from analysis.reasons import why_no_embeddings
 
 study_root = Path(sys.path[0]) / os.environ.get("STUDY_DIR", "studies/fashion-mnist-ablation")
 plan, runs = load_plan(study_root), runs_frame(study_root)
@@ -29,8 +30,9 @@ print(f"{plan.study}: {plan.question}")
 
 # %%
 histograms = marginals_frame(study_root, runs, plan)
-gallery.add("marginals", marginals(histograms, before=before, colours=colours), confirmed)
+nothing = why_no_embeddings(runs, plan, EVALUATION)
+gallery.add("marginals", marginals(histograms, before=before, colours=colours, nothing=nothing), confirmed)
 
 # %%
 matrices = correlations_frame(study_root, runs, plan)
-gallery.add("correlations", correlations(matrices, colours=colours), matrices["run_id"])
+gallery.add("correlations", correlations(matrices, colours=colours, nothing=nothing), matrices["run_id"])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.asked import require_metric
 from analysis.frames import RunStatus
 from analysis.statistics import CONFIDENCE, PairedResult, paired_differences, paired_result, unit_values
 from study.plan.model import Phase, Plan
@@ -61,6 +62,7 @@ def epochs_frame(runs: pd.DataFrame, plan: Plan, metric: str) -> pd.DataFrame:
     the unit is the continuation seed, over those. Runs that are not completed do not count: `n` says how many units do.
     """
     columns = ["arm", "epochs", "n", "mean", "low", "high"]
+    require_metric(runs, metric, plan)
     if metric not in runs.columns:
         return pd.DataFrame(columns=columns)
     done = runs[(runs["phase"] == Phase.CONFIRM) & (runs["status"] == RunStatus.COMPLETED)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -40,12 +41,13 @@ def budget_table(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def failures_table(everything: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def failures_table(everything: pd.DataFrame, plan: Plan, lost: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return the runs that did not simply succeed: not completed, interrupted, unreadable, or not there yet.
 
     Args:
         everything: all runs, with the column `unused`.
         plan: the study.
+        lost: arm → why it has no result; see `study.plan.fruitless.without_result`.
     """
     unreadable = everything["unused"].str.startswith("cannot be read")
     is_notable = (everything["unused"] == "") & (
@@ -64,9 +66,11 @@ def failures_table(everything: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     ]
     there = {name.rpartition("-")[0] for name in everything.loc[unreadable, "run_id"]}  # `<arm>-b1-c1`
     for arm, seeds in missing_runs(everything[everything["unused"] == ""], plan).items():
-        absent = {"phase": str(Phase.CONFIRM), "status": "not there yet", "attempts": "0"}
+        why = (lost or {}).get(arm)
+        status = "not there yet" if why is None else "not run"
+        absent = {"phase": str(Phase.CONFIRM), "status": status, "attempts": "0"}
         rows += [
-            {"run": f"{arm}-{s}", **absent, "interrupted": "–", "reason": "–"}
+            {"run": f"{arm}-{s}", **absent, "interrupted": "–", "reason": why or "–"}
             for s in seeds
             if f"{arm}-{s}" not in there
         ]
@@ -82,10 +86,10 @@ def environment_table(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         rows.append(
             {
                 "arm": arm.name,
-                "code": _values(own["code"].str[:_HASH_DIGITS]),
-                "commit": _values(own["commit"].str[:_HASH_DIGITS]),
+                "code": _values(own["code"].map(_short_hash)),
+                "commit": _values(own["commit"].map(_short_hash)),
                 "not in the commit": _values(own["uncommitted"]) if "uncommitted" in own else "–",
-                "data": _values(own["dataset"].str[:_HASH_DIGITS]),
+                "data": _values(own["dataset"].map(_short_hash)),
                 "Python": _values(own["python"]),
                 "libraries": _values(own["libraries"]),
                 "CPU": _values(own["cpu_model"]),
@@ -107,6 +111,11 @@ def _values(column: pd.Series) -> str:
     if len(counts) < 2:
         return str(counts.index[0]) if len(counts) else "–"
     return "; ".join(f"{count} × {value}" for value, count in counts.items())
+
+
+def _short_hash(text: str) -> str:
+    """The first digits; the dots keep readers of CSV from taking `012345678901` and `123e45678901` for numbers."""
+    return text if len(text) <= _HASH_DIGITS else f"{text[:_HASH_DIGITS]}…"
 
 
 def _short(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.columns import require
+from analysis.asked import require_metric
 from analysis.frames import RunStatus
 from analysis.pairing import unpaired_arms
 from analysis.statistics import (
@@ -104,11 +104,11 @@ def declared_contrasts(
         test: whose p-values are corrected; None tests nothing, because the contrasts were not declared.
 
     Raises:
-        ColumnsError: `runs` lacks a column, e.g. `metric`, or it holds something else than numbers.
+        ColumnsError: `runs` lacks a column, or `metric` holds something else than numbers.
+        UnknownNameError: no run has such a metric.
     """
     column = metric or primary_column(plan)
-    if len(runs) and column != primary_column(plan):
-        require(runs, [column])
+    require_metric(runs, column, plan)
     is_primary = column == primary_column(plan) and test is not None
     lacking, drifted, used = gaps(runs, plan), drift(runs, plan), used_runs(runs)
     unpaired = unpaired_arms(runs, plan)

@@ -6,7 +6,7 @@ What an arm looked like before it was continued is the arm that is not continued
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from study.paths import StudyPaths
 from study.plan.model import Phase, Plan
 
 EVALUATION = "embedding_statistics"
-MISSING = f"no run has an evaluation {EVALUATION}: add `{EVALUATION}: {{}}` to the evaluations of the sweep file"
 
 
 def marginals_frame(study_root: Path, runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -62,16 +61,21 @@ def correlations_frame(study_root: Path, runs: pd.DataFrame, plan: Plan) -> pd.D
 
 
 def _by_arm(study_root: Path, runs: pd.DataFrame, plan: Plan) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    names = [
+        planned.name for planned in plan.evaluations if planned.component.name == EVALUATION and not planned.dataset
+    ]
     done = runs[(runs["phase"] == Phase.CONFIRM) & (runs["status"] == RunStatus.COMPLETED)]
     for arm in plan.arms:
         own = done[done["arm"] == arm.name].sort_values(["base_seed", "continuation_seed"])
-        found = [details for run_id in own["run_id"] if (details := _details(study_root, run_id)) is not None]
+        found = [details for run_id in own["run_id"] if (details := _details(study_root, run_id, names)) is not None]
         if found:
             yield arm.name, found
 
 
-def _details(study_root: Path, run_id: str) -> Mapping[str, Any] | None:
-    for file in sorted(StudyPaths(study_root).run(run_id).evaluations.glob(f"{EVALUATION}-test-*.json")):
+def _details(study_root: Path, run_id: str, names: Sequence[str]) -> Mapping[str, Any] | None:
+    """What the first of the evaluations `names` has kept of a run."""
+    folder = StudyPaths(study_root).run(run_id).evaluations
+    for file in (file for name in names for file in sorted(folder.glob(f"{name}-test-*.json"))):
         record = read_json_or_none(file)
         if record is not None and "details" in record:
             return {**record["details"], "run_id": run_id}

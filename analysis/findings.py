@@ -31,7 +31,7 @@ def findings(contrasts: Sequence[Contrast], plan: Plan, *, test: PairedTest = Pa
     significant = [c for c in judged if c.is_significant]
     family = f"the {len(contrasts)} declared contrasts (two-sided {test} tests on {plan.primary}, α = {ALPHA:g})"
     if not judged:
-        sentences = [f"None of {family} can be judged yet."]
+        sentences = [f"None of {family} can be judged."]
     elif significant:
         sentences = [f"Significant after Holm's correction over {family}: {_list(significant, with_mean=True)}."]
     else:
@@ -51,7 +51,7 @@ def findings(contrasts: Sequence[Contrast], plan: Plan, *, test: PairedTest = Pa
 def caveats(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     """Say what a reader must know to weigh the numbers: what is missing, how tuning went, which code ran."""
     lacking = ", ".join(filter(None, gaps(runs, plan).values()))
-    sentences = [f"Unfinished, completed confirm runs: {lacking}."] if lacking else []
+    sentences = [f"Incomplete, completed confirm runs: {lacking}."] if lacking else []
     sentences += _search(runs, trials, plan)
     if plan.unit == "continuation":
         sentences.append("Every statement is for this checkpoint, tuned on it; the unit is the continuation seed.")

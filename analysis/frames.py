@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.asked import listed, require_known, require_study
 from analysis.columns import HISTORY_COLUMNS
 from analysis.provenance import Provenance, codes_of, read_provenance
 from analysis.records import Metrics, RunRecord, RunStatus, plain, required_evaluations, runs_of, trials_of
-from study.errors import HomeError, JournalError, UserError
-from study.journal.files import read_json, read_json_or_none
+from study.errors import JournalError, UserError
+from study.journal.files import read_json
 from study.journal.final import final_state, outcome
 from study.journal.replay import RunState, replay_run, settled_steps
 from study.paths import StudyPaths
@@ -76,7 +77,7 @@ def load_study(source: Path | Published) -> StudyFrames:
         from analysis.published import read_published
 
         return read_published(source.study, source.uri)
-    plan, paths = load_plan(source), StudyPaths(source)
+    plan, paths = load_plan(source), StudyPaths(Path(source))
     trials = trials_of([read_json(file) for arm in plan.arms for file in paths.trials(arm.name)])
     records = list(_records(paths, plan))
     hashes = {code for record in records for code in codes_of(record.outcome).values()}
@@ -106,10 +107,8 @@ def load_plan(study_root: Path) -> Plan:
     Raises:
         HomeError: the directory has no plan.json.
     """
-    data = read_json_or_none(StudyPaths(study_root).plan)
-    if data is None:
-        raise HomeError(f"{study_root} is not the directory of a study: it has no plan.json")
-    return Plan.from_json(data)
+    require_study(Path(study_root))
+    return Plan.from_json(read_json(StudyPaths(Path(study_root)).plan))
 
 
 def runs_frame(source: Path | Published, *, include_unused: bool = False) -> pd.DataFrame:
@@ -128,12 +127,12 @@ def trials_frame(source: Path | Published) -> pd.DataFrame:
     """Return one row per trial of the plan's arms: `TRIAL_COLUMNS` and `param/<dotted name>`."""
     if isinstance(source, Published):
         return load_study(source).trials
-    paths = StudyPaths(source)
+    paths = StudyPaths(Path(source))
     return trials_of([read_json(file) for arm in load_plan(source).arms for file in paths.trials(arm.name)])
 
 
 def history_frame(
-    source: Path | Published, run_ids: Iterable[str], metrics: Sequence[str] | None = None
+    source: Path | Published, run_ids: str | Iterable[str], metrics: str | Iterable[str] | None = None
 ) -> pd.DataFrame:
     """Return the settled training steps of some runs, tidy: `run_id`, `step`, `metric`, `value`.
 
@@ -141,20 +140,66 @@ def history_frame(
         source: where to look.
         run_ids: which runs.
         metrics: which metrics, e.g. `train/loss`; all by default. A tracker is asked once per run and metric.
+
+    Raises:
+        UnknownNameError: there is no such run, or none of them has such a metric. A run that has no step yet, or is
+            not continued, has no rows.
+        HomeError, TrackerError: as of `load_study`.
     """
+    names, wanted = listed(run_ids), None if metrics is None else listed(metrics)
     if isinstance(source, Published):
         from analysis.published import read_history
 
-        return read_history(source.study, source.uri, run_ids, metrics)
-    paths = StudyPaths(source)
+        return read_history(source.study, source.uri, names, wanted)
+    root = Path(source)
+    require_study(root)
+    steps = read_steps(root, names)
+    if wanted is not None:
+        require_metrics(root, wanted, steps)
     rows = [
         (run_id, step, metric, float(value))
-        for run_id in run_ids
-        for step, _, values in settled_steps(replay_run(paths.run(run_id)).attempts, include_provisional=False)
+        for run_id, values_of in steps.items()
+        for step, values in values_of
         for metric, value in values.items()
-        if metrics is None or metric in metrics
+        if wanted is None or metric in wanted
     ]
     return history_of(rows)
+
+
+Steps = Sequence[tuple[int, Mapping[str, float]]]
+
+
+def read_steps(study_root: Path, run_ids: Iterable[str]) -> dict[str, Steps]:
+    """Return run id → its settled steps, (step, metrics).
+
+    Raises:
+        UnknownNameError: the study has no such runs.
+    """
+    paths = StudyPaths(study_root)
+    runs = {run_id: paths.run(run_id) for run_id in run_ids}
+    if not all(run.spec.exists() for run in runs.values()):
+        require_known("run", runs, [run.root.name for run in paths.existing_runs()], f"study {study_root.name!r}")
+    return {
+        run_id: [
+            (step, values) for step, _, values in settled_steps(replay_run(run).attempts, include_provisional=False)
+        ]
+        for run_id, run in runs.items()
+    }
+
+
+def require_metrics(study_root: Path, metrics: Sequence[str], steps: Mapping[str, Steps]) -> None:
+    """Check that the steps of some runs have `metrics`; where they have no steps, that those of another run have.
+
+    Raises:
+        UnknownNameError: they lack some.
+    """
+    known = {metric for own in steps.values() for _, values in own for metric in values}
+    if not known:
+        others = (run.root.name for run in StudyPaths(study_root).existing_runs() if run.root.name not in steps)
+        found = (own for run_id in others for own in read_steps(study_root, [run_id]).values())
+        known = next(({metric for _, values in own for metric in values} for own in found if own), set())
+    if known:
+        require_known("metric", metrics, known, f"study {study_root.name!r}")
 
 
 def history_of(rows: Sequence[tuple[str, int, str, float]]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.asked import require_study
 from study.errors import HomeError
 from study.journal.files import read_json_or_none, write_json
 from study.paths import StudyPaths
@@ -51,7 +52,12 @@ class Gallery:
 
     @classmethod
     def of(cls, study_root: Path, study: str, section: str, runs: pd.DataFrame) -> Gallery:
-        """The folder in the environment variable FIGURES_DIR, or `report/figures` of the study."""
+        """The folder in the environment variable FIGURES_DIR, or `report/figures` of the study.
+
+        Raises:
+            HomeError: `study_root` is not the directory of a study.
+        """
+        require_study(Path(study_root))
         given = os.environ.get("FIGURES_DIR")
         folder = Path(given).expanduser() if given else StudyPaths(study_root).report / "figures"
         return cls(folder, study, section, runs)

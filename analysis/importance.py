@@ -67,9 +67,9 @@ def chance_level(num_trials: int) -> float:
 def _judged(known: pd.DataFrame, column: str) -> dict[str, object]:
     nothing = {"importance": math.nan, "chance": math.nan, "direction": math.nan}
     if len(known) < MIN_TRIALS:
-        return {**nothing, "reason": f"{len(known)} trial(s), needs {MIN_TRIALS}"}
+        return {**nothing, "reason": f"{len(known)} trial(s) with an objective, needs {MIN_TRIALS}"}
     x, y = known[column].to_numpy(float), known["objective"].to_numpy(float)
     if not np.ptp(x) or not np.ptp(y):
-        return {**nothing, "reason": "all values are equal"}
+        return {**nothing, "reason": f"all {'objectives' if np.ptp(x) else 'values of the parameter'} are equal"}
     direction = float(stats.spearmanr(x, y).statistic)
     return {"importance": explained(x, y), "chance": chance_level(len(x)), "direction": direction, "reason": ""}

@@ -65,7 +65,7 @@ def page(
     anchors = {arm.name: f"runs-{number}" for number, arm in enumerate(frames.plan.arms)}
     return environment.get_template(_TEMPLATE).render(
         plan=frames.plan,
-        state=state_of(frames.runs, frames.plan),
+        state=state_of(frames),
         findings=findings,
         warnings=warnings,
         sections=[(section, list(_rows(section.table, anchors))) for section in sections],
@@ -73,7 +73,7 @@ def page(
         protocol=protocol(frames.plan),
         plan_json=json.dumps(frames.plan.as_json(), indent=1, ensure_ascii=False),
         origins=origins(frames.runs),
-        provenance=[(arm, anchors[arm], phases) for arm, phases in runs_by_arm(frames.runs, frames.plan).items()],
+        provenance=[(arm, anchors[arm], phases) for arm, phases in runs_by_arm(frames).items()],
         runs=_run_rows(frames),
         numbers={
             name: json.loads(frame.to_json(orient="records", double_precision=15)) for name, frame in numbers.items()

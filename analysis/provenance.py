@@ -47,7 +47,8 @@ class Provenance:
 
 def read_provenance(study_root: Path, codes: Iterable[str]) -> Provenance:
     """Read what a study directory and its home keep of some hashes of code, and of what was moved aside."""
-    home, study = HomePaths(study_root.parent), StudyPaths(study_root)
+    study = StudyPaths(Path(study_root))
+    home = HomePaths(study.root.parent)
     found = {code[:_DIGITS]: read_json_or_none(home.code_identity(code)) for code in codes if code}
     versions = {code: {"files": v["files"], "libraries": v["libraries"]} for code, v in found.items() if v is not None}
     return Provenance(versions, [read_json(file) for file in sorted(study.aside.glob("[0-9]*.json"))])

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analysis.asked import require_known
 from analysis.frames import StudyFrames, history_of, load_study
 from analysis.provenance import Provenance
 from analysis.records import Metrics, RunRecord, runs_of, trials_of
@@ -23,6 +24,9 @@ from study.paths import StudyPaths
 from study.plan.model import Plan
 from study.tracking import describe
 from study.tracking.base import TrackerError
+
+if TYPE_CHECKING:
+    from study.tracking.reader import TrackedRun
 
 FORMAT = 1
 _KEY = b"study"  # of our part of the file's metadata
@@ -105,26 +109,35 @@ def read_published(study: str, uri: str) -> StudyFrames:
     return StudyFrames(plan, runs, trials, (note,), provenance)
 
 
-def read_history(study: str, uri: str, run_ids: Iterable[str], metrics: Sequence[str] | None) -> pd.DataFrame:
+def read_history(study: str, uri: str, run_ids: Sequence[str], metrics: Sequence[str] | None) -> pd.DataFrame:
     """See `analysis.frames.history_frame`.
 
     Raises:
-        TrackerError: the tracker cannot be reached, does not know the study, or one of the runs.
+        TrackerError: the tracker cannot be reached, or does not know the study.
+        UnknownNameError: the study has no such published run, or none of them such a metric.
     """
     from study.tracking.reader import StudyReader
 
     reader = StudyReader(uri, study)
     known, rows = {run.key: run for run in reader.runs()}, []
+    require_known("published run", run_ids, known, f"study {study!r}")
+    if metrics is not None:
+        own = _logged(known[run_id] for run_id in run_ids)
+        if logged := own or _logged(known.values()):
+            require_known("metric", metrics, logged, f"study {study!r}")
     for run_id in run_ids:
-        run = known.get(run_id)
-        if run is None:
-            raise TrackerError(f"study {study!r} has no published run {run_id!r}; it has {len(known)}")
+        run = known[run_id]
         for metric in sorted(run.metrics):
             is_wanted = metric in metrics if metrics is not None else metric.split("/")[0] not in _SPLITS
             rows += (
                 [(run_id, step, metric, value) for step, value in reader.history(run.id, metric)] if is_wanted else []
             )
     return history_of(rows)
+
+
+def _logged(runs: Iterable[TrackedRun]) -> set[str]:
+    """The metrics of training steps that any of the runs has."""
+    return {metric for run in runs for metric in run.metrics if metric.split("/")[0] not in _SPLITS}
 
 
 def _record(run: Any, plan: Plan) -> RunRecord:

@@ -11,9 +11,11 @@ from analysis.contrasts import contrasts_frame, declared_contrasts
 from analysis.figures.paired_differences import paired_differences
 from analysis.findings import caveats, findings
 from analysis.frames import StudyFrames, load_study
+from analysis.outcomes import fruitless_arms
 from analysis.page import page
 from analysis.provenance import accepted_sentences, redone_sentences
 from analysis.published import write_frame
+from analysis.reasons import why_no_contrasts
 from analysis.sections import (
     PAPER_COLUMNS,
     TERMINAL_COLUMNS,
@@ -28,6 +30,7 @@ from analysis.statistics import PairedTest, declared_test
 from analysis.tables import comparison_columns, comparison_frame
 from study.journal.files import write_text
 from study.paths import StudyPaths
+from study.plan.fruitless import sentences
 
 PAGE = "report.html"
 _IN_TERMINAL = ("comparison", "contrasts")
@@ -78,7 +81,8 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
     test = test or declared_test(plan)
     contrasts = declared_contrasts(runs, plan, test=test)
     sections = all_sections(frames, test)
-    found = findings(contrasts, plan, test=test)
+    lost = sentences(fruitless_arms(frames.everything, frames.trials, plan), plan)
+    found = [*lost, *findings(contrasts, plan, test=test)]
     warnings = [
         *caveats(runs, frames.trials, plan),
         *redone_sentences(frames.provenance),
@@ -109,23 +113,28 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
         colours=style.arm_colours(plan),
         margin_pp=plan.equivalence_margin_pp,
         unit=plan.unit,
+        nothing=why_no_contrasts(plan),
     )
     files = [*(folder / name for name in texts), *style.save(figure, folder / "paired_differences")]
     write_text(folder / PAGE, page(frames, sections, found, warnings, numbers, folder))
-    return Report(_text(frames, sections, [*found, *warnings], folder), tuple(sorted([*files, folder / PAGE])))
+    said = [sentence for sentence in (*found, *warnings) if sentence not in lost]
+    return Report(_text(frames, sections, said, lost, folder), tuple(sorted([*files, folder / PAGE])))
 
 
-def _text(frames: StudyFrames, sections: Sequence[Section], sentences: Sequence[str], folder: Path) -> str:
-    parts = [f"{frames.plan.study}: {frames.plan.question}", state_of(frames.runs, frames.plan), ""]
+def _text(
+    frames: StudyFrames, sections: Sequence[Section], said: Sequence[str], lost: Sequence[str], folder: Path
+) -> str:
+    """The report for a terminal; what is to be typed is not wrapped."""
+    parts = [f"{frames.plan.study}: {frames.plan.question}", state_of(frames), ""]
     for section in sections:
         if section.stem in _IN_TERMINAL:
             parts += [f"{section.title}. {section.note}", "", render.to_text(section.only(TERMINAL_COLUMNS))]
-    return "\n".join([*map(render.wrap, [*parts, *sentences]), "", f"Report: {folder / PAGE}", ""])
+    return "\n".join([*map(render.wrap, [*parts, *said]), *lost, "", f"Report: {folder / PAGE}", ""])
 
 
 def _markdown(frames: StudyFrames, sections: Sequence[Section], sentences: Sequence[str]) -> str:
     plan, escape = frames.plan, render.escape_markdown
-    parts = [f"# {escape(plan.study)}", escape(plan.question), state_of(frames.runs, plan), "## Findings"]
+    parts = [f"# {escape(plan.study)}", escape(plan.question), state_of(frames), "## Findings"]
     parts.append("\n".join(f"- {escape(sentence)}" for sentence in sentences))
     for section in sections:
         parts += [f"## {section.title}", section.note, render.to_markdown(section.table).rstrip()]
@@ -143,9 +152,9 @@ def _origins(frames: StudyFrames) -> str:
 
 def _provenance(frames: StudyFrames) -> str:
     lines = ["Every number above comes from the folders `runs/<run id>` of the study:", ""]
-    for arm, phases in runs_by_arm(frames.runs, frames.plan).items():
+    for arm, phases in runs_by_arm(frames).items():
         for phase, runs in phases.items():
             names = [f"`{name}`" + (f" ({status})" if status else "") for name, status in runs]
-            shown = [name for name, _ in runs] if phase.endswith("not there yet") else names
+            shown = [name for name, _ in runs] if ", not " in phase else names
             lines.append(f"- {render.escape_markdown(arm)}, {phase}: {', '.join(shown)}")
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.audit import environment_table, failures_table
 from analysis.contrasts import confirm_status, missing_runs
 from analysis.frames import RunStatus, StudyFrames
+from analysis.outcomes import fruitless_arms
 from analysis.provenance import redone_table
 from analysis.sign_flip import floor
 from analysis.statistics import PairedTest
@@ -21,7 +22,8 @@ from analysis.tables import (
     secondary_table,
     winners_table,
 )
-from study.plan.model import Phase, Plan
+from study.plan.fruitless import without_result
+from study.plan.model import Phase
 
 TERMINAL_COLUMNS: Mapping[str, tuple[str, ...]] = {  # of tables that have more than a terminal has room for
     "contrasts": ("contrast", "Δ (pp)", "95 % CI", "p", "p sign-flip", "p Holm", "wins", "verdict"),
@@ -55,6 +57,7 @@ class Section:
 def all_sections(frames: StudyFrames, test: PairedTest = PairedTest.PAIRED_T) -> list[Section]:
     """All sections in their order; those that have nothing to show are left out."""
     plan, runs, trials = frames.plan, frames.runs, frames.trials
+    lost = without_result(fruitless_arms(frames.everything, trials, plan))
     units = f"{plan.unit} seeds" + ("; for this checkpoint, tuned on it" if plan.unit == "continuation" else "")
     num_units = len(plan.confirm.base_seeds if plan.unit == "base" else plan.confirm.continuation_seeds)
     family = f"Holm over the {len(plan.contrasts)} declared contrasts"
@@ -92,7 +95,7 @@ def all_sections(frames: StudyFrames, test: PairedTest = PairedTest.PAIRED_T) ->
             secondary_table(runs, plan) if plan.contrasts else pd.DataFrame(),
             f"Mean difference [95 % t interval] over {units}. Secondary: no tests, no correction for their number.",
         ),
-        Section("winners", "Parameters, chosen on the validation split", winners_table(trials, plan)),
+        Section("winners", "Parameters, chosen on the validation split", winners_table(trials, plan, lost)),
         Section(
             "budget",
             "Budget",
@@ -102,8 +105,8 @@ def all_sections(frames: StudyFrames, test: PairedTest = PairedTest.PAIRED_T) ->
         Section(
             "failures",
             "Failures and interruptions",
-            failures_table(frames.everything, plan),
-            "Runs that are not completed, were interrupted, cannot be read, or are not there yet.",
+            failures_table(frames.everything, plan, lost),
+            "Runs that are not completed, were interrupted, cannot be read, or are not there.",
         ),
         Section(
             "redone",
@@ -116,13 +119,16 @@ def all_sections(frames: StudyFrames, test: PairedTest = PairedTest.PAIRED_T) ->
     return [s for s in sections if len(s.table) or s.stem in ("comparison", "contrasts")]
 
 
-def state_of(runs: pd.DataFrame, plan: Plan) -> str:
-    """How far the study has got."""
-    status = confirm_status(runs, plan)
+def state_of(frames: StudyFrames) -> str:
+    """How far the study has got, and which arms came to nothing."""
+    plan = frames.plan
+    lost = without_result(fruitless_arms(frames.everything, frames.trials, plan))
+    status = confirm_status(frames.runs, plan)
     done, planned = status["completed"].sum(), status["planned"].sum()
     bases, continuations = len(plan.confirm.base_seeds), len(plan.confirm.continuation_seeds)
     seeds = f"{bases} base × {continuations} continuation seeds"
-    return f"{done} of {planned} confirm runs completed. Per arm: {seeds}."
+    state = f"{done} of {planned} confirm runs completed. Per arm: {seeds}."
+    return f"{state} No result for {', '.join(lost)}." if lost else state
 
 
 def unused(everything: pd.DataFrame) -> list[str]:
@@ -154,8 +160,10 @@ def origins(runs: pd.DataFrame) -> list[tuple[str, list[str]]]:
     return found
 
 
-def runs_by_arm(runs: pd.DataFrame, plan: Plan) -> dict[str, dict[str, list[tuple[str, str]]]]:
+def runs_by_arm(frames: StudyFrames) -> dict[str, dict[str, list[tuple[str, str]]]]:
     """Arm → phase → (run id, status unless completed): which runs the numbers come from, and which there should be."""
+    runs, plan = frames.runs, frames.plan
+    lost = without_result(fruitless_arms(frames.everything, frames.trials, plan))
     missing, found = missing_runs(runs, plan), dict[str, dict[str, list[tuple[str, str]]]]()
     for arm in plan.arms:
         phases: dict[str, list[tuple[str, str]]] = {}
@@ -163,6 +171,7 @@ def runs_by_arm(runs: pd.DataFrame, plan: Plan) -> dict[str, dict[str, list[tupl
             own = runs[(runs["arm"] == arm.name) & (runs["phase"] == phase)]
             pairs = zip(own["run_id"], own["status"], strict=True)
             phases[phase] = [(run_id, "" if status == RunStatus.COMPLETED else str(status)) for run_id, status in pairs]
-        phases["confirm, not there yet"] = [(seeds, "") for seeds in missing[arm.name]]
+        absent = f"confirm, not {'run' if arm.name in lost else 'there yet'}"
+        phases[absent] = [(seeds, "") for seeds in missing[arm.name]]
         found[arm.name] = {name: ids for name, ids in phases.items() if ids}
     return found

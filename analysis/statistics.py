@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.asked import require_arm, require_metric
 from analysis.columns import require, require_numbers
 from analysis.frames import RunStatus
 from analysis.power import detectable_difference
@@ -125,11 +126,14 @@ def unit_values(runs: pd.DataFrame, arm: str, metric: str, plan: Plan) -> pd.Ser
         StudyError: the unit is the continuation seed and there are several base seeds, or two rows of `runs`
             stand for the same arm and seeds.
         ColumnsError: `runs` lacks a column, or `metric` holds something else than numbers.
+        UnknownNameError: the plan has no such arm, or no run has such a metric.
     """
     require(runs)
+    chosen_arm = require_arm(plan, arm)
+    require_metric(runs, metric, plan)
     require_numbers(runs, metric)
     bases = list(plan.confirm.base_seeds)
-    seeds = list(plan.continuation_seeds(plan.arm(arm), Phase.CONFIRM))
+    seeds = list(plan.continuation_seeds(chosen_arm, Phase.CONFIRM))
     chosen = (runs["phase"] == Phase.CONFIRM) & (runs["arm"] == arm) & (runs["status"] == RunStatus.COMPLETED)
     found: dict[tuple[int, int], float] = {}
     if metric in runs.columns:

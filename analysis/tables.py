@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -128,8 +128,14 @@ def components_table(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", "differs by", "accuracy", "Δ (pp)", "95 % CI", "p Holm", "n", "verdict"])
 
 
-def winners_table(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Return the parameters each arm is confirmed with, and which of them lie at the edge of their range."""
+def winners_table(trials: pd.DataFrame, plan: Plan, lost: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return the parameters each arm is confirmed with, and which of them lie at the edge of their range.
+
+    Args:
+        trials: see `analysis.frames.trials_frame`.
+        plan: the study.
+        lost: arm → why it has no result; see `study.plan.fruitless.without_result`.
+    """
     rows = []
     for arm in plan.arms:
         params = winning_parameters(arm, plan, trials)
@@ -144,7 +150,7 @@ def winners_table(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
                 "trial": "–" if best is None else str(best["number"]),
                 "objective": "–" if best is None else f"{best['objective']:.2f}",
                 "at edge of range": ", ".join(edges) or "–",
-                "parameters": "no winner yet" if params is None else shown + _origin(arm),
+                "parameters": (lost or {}).get(arm.name, "no winner yet") if params is None else shown + _origin(arm),
             }
         )
     return pd.DataFrame(rows)

@@ -3,9 +3,13 @@
 import gc
 import sys
 
-from study.cli import main
+from study import interpreter
 
 if __name__ == "__main__":
+    interpreter.require("-m", "study", *sys.argv[1:])
+
+    from study.cli import main
+
     code = main()
     gc.freeze()  # see run_sweep.py
     sys.exit(code)

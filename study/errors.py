@@ -3,6 +3,7 @@
     StudyError                  something failed; the message says what, with which values, where, and what to do
     ├── UserError               the user can mend it (exit code 2)
     │   ├── PlanError           a sweep file or an override is wrong; carries *all* problems of the file
+    │   ├── ComponentError      a file that should define a component does not; carries all problems of that file
     │   ├── DataError           a dataset or published checkpoint is missing, truncated or not what it says it is
     │   ├── HomeError           the study home cannot be used (read-only, full, another study's)
     │   └── LeaseHeldError      another orchestrator works on this study
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from reprlib import Repr
+from textwrap import indent
 from typing import Any
 
 
@@ -92,6 +94,7 @@ class DivergedError(StudyError):
     """Training left the finite numbers: an outcome of the run."""
 
 
+_MANY_NAMES, _FEW_NAMES = 60, 10
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
 _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict = 8, 8, 8
@@ -132,14 +135,33 @@ class PlanError(UserError):
         super().__init__(f"{source}: {count}\n{lines}")
 
 
+class ComponentError(UserError):
+    """A file that should define a component cannot be imported, or defines something else.
+
+    Attributes:
+        file: relative to the checkout, e.g. `study/criteria/mine.py`.
+        problems: everything that is wrong with it, by line where that is known.
+    """
+
+    def __init__(self, file: str, problems: Sequence[Problem], example: str = "") -> None:
+        self.file, self.problems = file, tuple(problems)
+        shape = f"\n  What is expected:\n{indent(example, '    ')}" if example else ""
+        is_short = len(self.problems) == 1 and not example
+        lines = f": {self.problems[0]}" if is_short else "".join(f"\n    {problem}" for problem in self.problems)
+        super().__init__(f"{file} cannot be used{lines}{shape}")
+
+
 def shown(value: Any) -> str:
     """`repr` of a value in a message: short, however long, deep or tangled the value is."""
     return _SHORT.repr(value)
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Say what is known, the nearest name first, e.g. ` Did you mean 'x'? Known: a, b, x.`."""
+    """Say what is known, the nearest name first, e.g. ` Did you mean 'x'? Known: a, b, x.`; of many, some."""
     names = sorted(map(str, known))
     near = get_close_matches(str(word), names, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{hint} Known: {', '.join(names) or 'none'}."
+    if len(names) <= _MANY_NAMES:
+        return f"{hint} Known: {', '.join(names) or 'none'}."
+    nearest = get_close_matches(str(word), names, n=_FEW_NAMES, cutoff=0.3) or names[:_FEW_NAMES]
+    return f"{hint} Known: {', '.join(nearest)} and {len(names) - len(nearest)} more."

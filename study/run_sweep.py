@@ -6,6 +6,10 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from study import interpreter
+
+    interpreter.require(*sys.argv)
+
     from study.cli import run_sweep
 
     code = run_sweep()

@@ -27,7 +27,7 @@ def budget(spending: pd.DataFrame, *, colours: Mapping[str, str]) -> Figure:
     """
     with style.settings():
         if spending.empty:
-            return empty_figure("no attempt has started yet")
+            return empty_figure("no attempt has started")
         arms = in_order(spending["arm"], colours)
         arms.sort(key=lambda arm: arm in colours)
         totals = spending.groupby("arm")["cpu_s"].sum()

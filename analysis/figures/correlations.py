@@ -12,23 +12,25 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.embeddings import MISSING
 from analysis.figures._parts import add_notes, empty_figure, in_order
 
 _PER_ROW, _HEIGHT_IN = 4, 1.75
 _COLOURS = "RdBu_r"  # blue and red, white at 0: told apart with any colour vision
 
 
-def correlations(matrices: pd.DataFrame, *, colours: Mapping[str, str]) -> Figure:
+def correlations(
+    matrices: pd.DataFrame, *, colours: Mapping[str, str], nothing: str = "there are no correlations of projections"
+) -> Figure:
     """Draw one matrix per arm, on the same scale from -1 to 1, and its root mean square off the diagonal.
 
     Args:
         matrices: see `analysis.embeddings.correlations_frame`.
         colours: the arms in the order they are drawn.
+        nothing: what is written where there is nothing to draw; see `analysis.reasons`.
     """
     with style.settings():
         if matrices.empty:
-            return empty_figure(MISSING)
+            return empty_figure(nothing)
         arms = in_order(matrices["arm"], colours)
         num_columns = min(_PER_ROW, len(arms))
         num_rows = math.ceil(len(arms) / num_columns)

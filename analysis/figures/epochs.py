@@ -12,12 +12,19 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.figures._parts import add_note, add_notes, arm_keys, colour, empty_figure, in_order
 
+_NO_ENTROPY = "no settled training step has logged an entropy"
 _BAND = 0.15  # opacity
 _SPREAD = 0.12  # of the longest continuation, over which the arms' marks are spread
 
 
 def epochs(
-    accuracies: pd.DataFrame, entropies: pd.DataFrame, *, metric: str, colours: Mapping[str, str], unit: str = "base"
+    accuracies: pd.DataFrame,
+    entropies: pd.DataFrame,
+    *,
+    metric: str,
+    colours: Mapping[str, str],
+    unit: str = "base",
+    nothing: str = "there is no accuracy",
 ) -> Figure:
     """Draw accuracy after so many continued epochs, and at the right the marginal entropy at every step.
 
@@ -28,16 +35,17 @@ def epochs(
         metric: name for the note, e.g. `linear_probe/top1_mean`.
         colours: colour of each arm, in the order they are listed.
         unit: over what means and intervals are taken, `base` or `continuation`.
+        nothing: what is written where there is no accuracy; see `analysis.reasons`.
     """
     with style.settings():
         accuracies, entropies = _finite(accuracies), _finite(entropies)
         if accuracies.empty and entropies.empty:
-            return empty_figure("no confirm run has an accuracy or a training step yet")
+            return empty_figure(f"{nothing}; {_NO_ENTROPY}")
         figure = Figure(figsize=(style.DOUBLE_IN, 3.0), layout="constrained")
         left, right = figure.subplots(1, 2)
         arms = in_order([*accuracies["arm"], *entropies["arm"]], colours)
         markers = style.arm_markers(colours)
-        _accuracies(left, accuracies, arms, colours, markers)
+        _accuracies(left, accuracies, arms, colours, markers, nothing)
         _entropies(right, entropies, arms, colours)
         for axes in (left, right):
             axes.set_xlabel("continued epochs")
@@ -52,10 +60,15 @@ def epochs(
 
 
 def _accuracies(
-    axes: Axes, rows: pd.DataFrame, arms: list[str], colours: Mapping[str, str], markers: Mapping[str, str]
+    axes: Axes,
+    rows: pd.DataFrame,
+    arms: list[str],
+    colours: Mapping[str, str],
+    markers: Mapping[str, str],
+    nothing: str,
 ) -> None:
     if rows.empty:
-        add_note(axes, "no completed confirm run yet")
+        add_note(axes, nothing)
         return
     start = rows[rows["epochs"] == 0]
     width = _SPREAD * float(rows["epochs"].max())
@@ -76,7 +89,7 @@ def _accuracies(
 
 def _entropies(axes: Axes, rows: pd.DataFrame, arms: list[str], colours: Mapping[str, str]) -> None:
     if rows.empty:
-        add_note(axes, "no training step with an entropy yet")
+        add_note(axes, _NO_ENTROPY)
         return
     axes.axhline(0, color=style.INK, linewidth=0.5, linestyle=":", zorder=1)
     for arm in arms:

@@ -26,7 +26,7 @@ def importance(rows: pd.DataFrame, *, objective: str, colours: Mapping[str, str]
     """
     with style.settings():
         if rows.empty:
-            return empty_figure("nothing was tuned")
+            return empty_figure("no parameter was searched")
         height = _FRAME_IN + _ROW_IN * len(rows)
         figure = Figure(figsize=(style.DOUBLE_IN, height), layout="constrained")
         axes = figure.add_subplot()

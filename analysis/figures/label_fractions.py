@@ -20,7 +20,13 @@ _SPREAD = (
 
 
 def label_fractions(
-    accuracies: pd.DataFrame, *, reference: str, metric: str, colours: Mapping[str, str], unit: str = "base"
+    accuracies: pd.DataFrame,
+    *,
+    reference: str,
+    metric: str,
+    colours: Mapping[str, str],
+    unit: str = "base",
+    nothing: str = "there is no accuracy at a label fraction",
 ) -> Figure:
     """Draw mean and 95 % t interval per arm at each label fraction; at the right, differences to the reference.
 
@@ -31,11 +37,12 @@ def label_fractions(
         metric: name for the note, e.g. `linear_probe`.
         colours: colour of each arm, in the order they are listed.
         unit: over what the intervals are taken, `base` or `continuation`.
+        nothing: what is written where there is nothing to draw; see `analysis.reasons`.
     """
     with style.settings():
         known = accuracies[np.isfinite(accuracies["mean"].astype(float))]
         if known.empty:
-            return empty_figure("no completed run has an accuracy at a label fraction yet")
+            return empty_figure(nothing)
         figure = Figure(figsize=(style.DOUBLE_IN, 3.0), layout="constrained")
         left, right = figure.subplots(1, 2)
         arms = in_order(known["arm"], colours)
@@ -55,9 +62,12 @@ def label_fractions(
         right.set_ylabel(f"Δ to {style.short(reference)} (pp)")
         right.axhline(0, color=colour(colours, reference), linewidth=0.8, zorder=1)
         if differences.empty:
-            add_note(right, "no pair with the reference")
+            others = len(set(known["arm"]) - {reference})
+            add_note(
+                right, f"no unit of {style.short(reference)} and another arm" if others else "there is no other arm"
+            )
         figure.legend(handles=arm_keys(arms, colours, markers), loc="outside upper center", ncols=4)
-        add_notes(figure, [f"{metric}; mean and 95 % t interval over {unit} seeds", *_incomplete(known)])
+        add_notes(figure, [f"{metric}; mean and 95 % t interval over {unit} seeds", *_hollow(known, differences)])
     return figure
 
 
@@ -84,6 +94,13 @@ def _shift(number: int, num_arms: int, fractions: list[float]) -> float:
     return math.exp(_step(fractions) * ((number + 0.5) / num_arms - 0.5))
 
 
-def _incomplete(known: pd.DataFrame) -> list[str]:
-    short = sorted({style.short(str(arm)) for arm in known.loc[known["n"] < known["num_planned"], "arm"]})
-    return [f"hollow: fewer units than planned, so no interval ({', '.join(short)})"] if short else []
+def _hollow(known: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
+    """Say why means have no interval: reason, and the arms that it holds for."""
+    arms: dict[str, list[str]] = {}
+    for rows, prefix in ((known, ""), (differences, "delta_")):
+        lacking = rows[~np.isfinite(rows[f"{prefix}low"].astype(float))]
+        for arm, reason in zip(lacking["arm"], lacking[f"{prefix}reason"], strict=True):
+            found = arms.setdefault(str(reason).removesuffix(": no interval"), [])
+            found += [] if style.short(str(arm)) in found else [style.short(str(arm))]
+    reasons = "; ".join(f"{reason} ({', '.join(sorted(names))})" for reason, names in sorted(arms.items()))
+    return [f"hollow: no interval, because {reasons}"] if arms else []

@@ -11,23 +11,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.embeddings import MISSING
 from analysis.figures._parts import add_notes, colour, empty_figure, in_order
 
 _PER_ROW, _HEIGHT_IN, _BAND = 3, 1.55, 0.25
 
 
-def marginals(histograms: pd.DataFrame, *, before: str | None, colours: Mapping[str, str]) -> Figure:
+def marginals(
+    histograms: pd.DataFrame,
+    *,
+    before: str | None,
+    colours: Mapping[str, str],
+    nothing: str = "there are no histograms of projections",
+) -> Figure:
     """Draw one panel per arm: the density after the normal map, and that of `before` as an outline behind it.
 
     Args:
         histograms: see `analysis.embeddings.marginals_frame`.
         before: the arm that is not continued; None draws no outline.
         colours: colour of each arm, in the order they are listed.
+        nothing: what is written where there is nothing to draw; see `analysis.reasons`.
     """
     with style.settings():
         if histograms.empty:
-            return empty_figure(MISSING)
+            return empty_figure(nothing)
         every = in_order(histograms["arm"], colours)
         arms = [arm for arm in every if arm != before] or every
         num_columns = min(_PER_ROW, len(arms))

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 
 from analysis import style
 from analysis.contrasts import Contrast
+from analysis.figures._parts import empty_figure
 from analysis.render import signed
 
 _ROW_IN, _LINE_IN, _FRAME_IN = 0.3, 0.13, 1.05  # height of a row, of a line of text, of the frame
@@ -28,6 +29,7 @@ def paired_differences(
     colours: Mapping[str, str],
     margin_pp: float | None = None,
     unit: str = "base",
+    nothing: str = "there is no contrast",
 ) -> Figure:
     """Draw one row per contrast, in the given order from the top.
 
@@ -37,11 +39,14 @@ def paired_differences(
         colours: colour of each arm; a row has that of its left arm.
         margin_pp: half-width of the shaded region around zero; None draws none.
         unit: what a dot is, `base` or `continuation`.
+        nothing: what is written where there is nothing to draw; see `analysis.reasons`.
     """
     with style.settings():
+        if not contrasts:
+            return empty_figure(nothing)
         numbers = [_numbers(contrast) for contrast in contrasts]
         row_in = max([_ROW_IN, *(_LINE_IN * (1 + text.count("\n")) for text in numbers)])
-        figure = Figure(figsize=(style.DOUBLE_IN, _FRAME_IN + row_in * max(len(contrasts), 1)), layout="constrained")
+        figure = Figure(figsize=(style.DOUBLE_IN, _FRAME_IN + row_in * len(contrasts)), layout="constrained")
         axes = figure.add_subplot()
         _frame(axes, len(contrasts), margin_pp)
         for row, contrast in enumerate(contrasts):
@@ -63,11 +68,9 @@ def _frame(axes: Axes, num_rows: int, margin_pp: float | None) -> None:
     if margin_pp is not None:
         axes.axvspan(-margin_pp, margin_pp, color=_SHADE, linewidth=0, zorder=0)
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
-    axes.set_ylim(max(num_rows, 1) - 0.4, -0.6)
+    axes.set_ylim(num_rows - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    if num_rows == 0:
-        axes.text(0.5, 0.5, "the plan declares no contrasts", transform=axes.transAxes, ha="center", va="center")
 
 
 def _draw(axes: Axes, row: int, contrast: Contrast, colour: str) -> None:
@@ -99,7 +102,7 @@ def _labels(axes: Axes, names: Sequence[str], numbers: Sequence[str]) -> None:
 def _numbers(contrast: Contrast) -> str:
     result = contrast.result
     if not result.has_interval:
-        parts = f"no interval: {result.reason}".split("; ")
+        parts = f"no interval: {result.reason.removesuffix(': no interval')}".split("; ")
         return "\n".join(textwrap.fill(part, _REASON_CHARACTERS, break_on_hyphens=False) for part in parts)
     return f"{signed(result.mean)} [{signed(result.low)}, {signed(result.high)}]  n = {result.n}"
 

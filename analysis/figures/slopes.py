@@ -24,6 +24,7 @@ def slopes(
     metric: str,
     colours: Mapping[str, str],
     unit: str = "base",
+    nothing: str = "there is no contrast",
 ) -> Figure:
     """Draw one panel per pair, one line per unit from the right arm's value to the left arm's.
 
@@ -34,10 +35,11 @@ def slopes(
         metric: name for the axis.
         colours: colour of each arm; a panel has that of its left arm.
         unit: what a line is, `base` or `continuation`.
+        nothing: what is written where there is nothing to draw; see `analysis.reasons`.
     """
     with style.settings():
         if not pairs:
-            return empty_figure("the plan declares no contrasts")
+            return empty_figure(nothing)
         num_columns = min(_PER_ROW, len(pairs))
         num_rows = math.ceil(len(pairs) / num_columns)
         figure = Figure(figsize=(style.DOUBLE_IN, 0.3 + _HEIGHT_IN * num_rows), layout="constrained")

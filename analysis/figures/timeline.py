@@ -31,7 +31,7 @@ def timeline(attempts: pd.DataFrame, *, colours: Mapping[str, str]) -> Figure:
     with style.settings():
         known = attempts[np.isfinite(attempts["start_t"].astype(float)) & np.isfinite(attempts["end_t"].astype(float))]
         if known.empty:
-            return empty_figure("no attempt has started yet")
+            return empty_figure("no attempt says when it ran" if len(attempts) else "no attempt has started")
         arms = in_order(known["arm"], colours)
         arms.sort(key=lambda arm: arm in colours)
         figure = Figure(figsize=(style.DOUBLE_IN, _FRAME_IN + _BAND_IN * len(arms)), layout="constrained")

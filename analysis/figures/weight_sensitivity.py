@@ -23,7 +23,9 @@ _NOTE = (
 _COLOURS = "cividis"  # made for colour-blind readers, and as monotonous in grey
 
 
-def weight_sensitivity(points: pd.DataFrame, *, objective: str, num_bins: int = 5) -> Figure:
+def weight_sensitivity(
+    points: pd.DataFrame, *, objective: str, num_bins: int = 5, nothing: str = "there is no trial with an objective"
+) -> Figure:
     """Draw one panel per arm: the mean objective of the trials in each cell of a grid over two parameters.
 
     Cells without a trial are light grey. Dots are trials, crosses those without an objective, the star is the winner.
@@ -33,13 +35,12 @@ def weight_sensitivity(points: pd.DataFrame, *, objective: str, num_bins: int = 
         points: see `analysis.sensitivity.sensitivity_frame`.
         objective: what the searches optimised, for the scale.
         num_bins: cells along each axis, equally wide on the scale that was searched.
+        nothing: what is written where there is nothing to draw; see `analysis.reasons`.
     """
     with style.settings():
         known = points[np.isfinite(points["objective"].astype(float)) & np.isfinite(points["x"].astype(float))]
         if known.empty:
-            return empty_figure(
-                "no trial has an objective yet" if len(points) else "nothing was tuned, or no trial ended"
-            )
+            return empty_figure(nothing)
         arms = list(dict.fromkeys(points["arm"]))
         num_columns = min(_PER_ROW, len(arms))
         num_rows = math.ceil(len(arms) / num_columns)

@@ -6,10 +6,11 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study import registry
 from study.errors import StudyError
 from study.paths import HomePaths, from_user
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_TRACEBACK = "STUDY_TRACEBACK"
 FINISHED, MISTAKE, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
 
 
@@ -62,7 +64,7 @@ def _home_of_site(args: argparse.Namespace) -> str | None:
 
 
 def guarded(run: Callable[[], int], home: Callable[[], HomePaths | None]) -> int:
-    """Turn what a user can mend into one message; everything else keeps its traceback.
+    """Turn what a user can mend into one message, mistakes in components too; everything else keeps its traceback.
 
     Args:
         run: what may fail.
@@ -77,11 +79,21 @@ def guarded(run: Callable[[], int], home: Callable[[], HomePaths | None]) -> int
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINISHED
-    except OSError as error:
-        trouble = _trouble(error, home())
+    except Exception as error:
+        trouble = _trouble(error, home()) if isinstance(error, OSError) else None
+        if trouble is None and not os.environ.get(_TRACEBACK):
+            place = registry.place_of(error)
+            trouble = f"{place}: {registry.told(error)} ({_TRACEBACK}=1 shows how it got there)" if place else None
         if trouble is None:
             raise
         return _complain(trouble)
+
+
+def complain_of_losses(arms: Sequence[str]) -> int:
+    """Say which arms came to nothing; the exit code says so as well, at every start."""
+    if arms:
+        print(f"no result: {', '.join(arms)}; see above what became of them, and what to type.", file=sys.stderr)
+    return SOME_FAILED if arms else FINISHED
 
 
 def _trouble(error: OSError, home: HomePaths | None) -> str | None:

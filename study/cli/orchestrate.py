@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED
+from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED, complain_of_losses
 from study.errors import HomeError, LeaseHeldError
 from study.execution.base import Executor
 from study.execution.inline import InlineExecutor
@@ -25,11 +25,13 @@ from study.orchestration.finished import remember
 from study.orchestration.forecast import forecast
 from study.orchestration.lease import Lease, describe
 from study.orchestration.orchestrator import Orchestrator, Settings
+from study.orchestration.outcomes import fruitless_arms
 from study.orchestration.progress import Progress
 from study.orchestration.provenance import check_code, wanted
 from study.orchestration.readiness import Ready
 from study.orchestration.snapshot import RunStatus
 from study.paths import HomePaths, StudyPaths
+from study.plan.fruitless import without_result
 from study.plan.model import Plan
 from study.plan.site import SLURM_SLOTS, Site
 from study.tracking.process import PublisherProcess
@@ -120,9 +122,10 @@ def _orchestrate(
         if not was_stopped:
             board.say("Writing tables and figures")
             summary = _summary(home, plan.study)
+            lost = list(without_result(fruitless_arms(plan, progress.trials, progress.runs)))
             if not progress.failures():
                 runs = [home.run_of(plan.study, run_id, phase) for run_id, (_, phase, _) in progress.runs.items()]
-                remember(study, runs, {**origin, "summary": summary, "t": time.time()})
+                remember(study, runs, {**origin, "summary": summary, "lost": lost, "t": time.time()})
             board.say("Publishing to MLflow")
             has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
     if was_stopped:
@@ -135,7 +138,7 @@ def _orchestrate(
         print(
             f"MLflow ({without_password(store_uri(home))}) has not received everything; when it works again: {command}"
         )
-    return _complain_of_failures(progress, study)
+    return max(complain_of_losses(lost), _complain_of_failures(progress, study))
 
 
 def _executor(study: StudyPaths, site: Site, slots: int | None) -> Executor:

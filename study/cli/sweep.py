@@ -10,10 +10,20 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.cli.common import FINISHED, ROOT, SOME_FAILED, add_home, chosen_home, chosen_site, guarded
-from study.errors import UserError, did_you_mean
+from study.cli.common import (
+    FINISHED,
+    ROOT,
+    SOME_FAILED,
+    add_home,
+    chosen_home,
+    chosen_site,
+    complain_of_losses,
+    guarded,
+)
+from study.errors import JournalError, UserError, did_you_mean
+from study.journal.files import read_json_or_none
 from study.orchestration.finished import code_seen, recall
-from study.paths import from_user
+from study.paths import HomePaths, from_user
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +95,7 @@ def _run(args: argparse.Namespace) -> int:
         print("\n\n".join(record["summary"] for record in words))
         for line in without_effect(args):
             print(line)
-        return FINISHED
+        return complain_of_losses([arm for record in words for arm in record.get("lost", ())])
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -98,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
     with _doing(console, f"Reading {args.sweep}"):
         from study.plan.load import load_plans
 
-        plans = load_plans(text, args.sweep, args.overrides)
+        plans = load_plans(text, args.sweep, args.overrides, lambda study: _names_in_use(home, study))
     if args.freeze is not None:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)
@@ -133,6 +143,16 @@ def _run(args: argparse.Namespace) -> int:
             return code
         worst = max(worst, code)
     return worst
+
+
+def _names_in_use(home: HomePaths, study: str) -> set[str]:
+    """Names of a study that was begun before they were judged."""
+    from study.plan.names import names_in
+
+    try:
+        return names_in(read_json_or_none(home.study(study).plan))
+    except (OSError, JournalError):
+        return set()  # the way to the study's folder says what is wrong with it
 
 
 def _freeze(plans: Sequence[Plan], folder: Path) -> list[Path]:

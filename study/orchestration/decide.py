@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from statistics import fmean
 from typing import Any
 
@@ -136,7 +137,11 @@ def _outcomes(plan: Plan, now: Situation) -> Iterator[Tell]:
             if RunStatus.INFEASIBLE in statuses:
                 yield Tell(name, trial.number, TrialState.INFEASIBLE, None)
             elif all(status is RunStatus.COMPLETED for status in statuses):
-                yield Tell(name, trial.number, TrialState.COMPLETE, _objective(plan, now, specs))
+                objective = _objective(plan, now, specs)
+                if isfinite(objective):
+                    yield Tell(name, trial.number, TrialState.COMPLETE, objective)
+                else:  # an evaluation that finds no number is an outcome as well
+                    yield Tell(name, trial.number, TrialState.INFEASIBLE, None)
 
 
 def _objective(plan: Plan, now: Situation, specs: Sequence[RunSpec]) -> float:

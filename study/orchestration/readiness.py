@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from study import registry
 from study.errors import HomeError, PlanError, UserError, listed, noting
 from study.orchestration.actions import check_plan
 from study.orchestration.data import DataFolders, DataSearch, FoundData
@@ -117,7 +118,7 @@ def check_start(start: Start) -> Readiness:
     problems += [problem for one in found for problem in one.problems]
     problems += _no_room(start, plans, outlook, found, slots)
     notes += [note for one in found for note in one.notes]
-    notes += [*_of_tests(plans), *_silent_store(start)]
+    notes += [*_of_tests(plans), *registry.broken(), *_silent_store(start)]
     studies = tuple(
         Ready(plan, one.folders, left, sum(one.room.values()) if one.folders else bytes_decoded(plan))
         for plan, one, left in zip(plans, found, outlook, strict=True)

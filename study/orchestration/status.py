@@ -13,8 +13,10 @@ from study.orchestration.actions import read_trials
 from study.orchestration.decide import evaluations_for, known_specs
 from study.orchestration.forecast import count_runs
 from study.orchestration.lease import describe, holder_of
+from study.orchestration.outcomes import fruitless_arms
 from study.orchestration.snapshot import Observer, RunStatus
 from study.paths import HomePaths
+from study.plan.fruitless import sentences
 from study.plan.model import Phase, Plan
 
 
@@ -29,6 +31,7 @@ class StudyStatus:
         phases: phase → status → number of runs; `expected` is how many the plan needs.
         active: run id → step and number of steps.
         failed: run id → what went wrong.
+        without_result: what is said about arms that came to nothing, and what to type.
     """
 
     study: str
@@ -37,6 +40,7 @@ class StudyStatus:
     phases: Mapping[str, Mapping[str, int]]
     active: Mapping[str, tuple[int, int]]
     failed: Mapping[str, str]
+    without_result: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain dicts and scalars."""
@@ -44,15 +48,15 @@ class StudyStatus:
 
     def as_text(self) -> str:
         """A few lines for a terminal."""
-        state = (
-            "finished" if self.is_finished else f"orchestrated by {self.orchestrator}" if self.orchestrator else "idle"
-        )
+        over = "over, though not every arm has a result" if self.without_result else "finished"
+        state = over if self.is_finished else f"orchestrated by {self.orchestrator}" if self.orchestrator else "idle"
         lines = [f"{self.study}: {state}"]
         for phase, counts in self.phases.items():
             parts = [f"{n} {status}" for status, n in counts.items() if n and status != "expected"]
             lines.append(f"  {phase:8} {', '.join(parts) or 'nothing yet'} of {counts['expected']}")
         lines += [f"  running  {run_id}: step {step}/{total or '?'}" for run_id, (step, total) in self.active.items()]
         lines += [f"  failed   {run_id}: {message}" for run_id, message in self.failed.items()]
+        lines += [f"  {sentence}" for sentence in self.without_result]
         if not self.is_finished and not self.orchestrator:
             lines.append(f"Carry on with the command that started it; its sweep file is kept in {self.study}/plan.yaml")
         return "\n".join(lines)
@@ -65,12 +69,13 @@ def study_status(home: HomePaths, name: str) -> StudyStatus:
     trials = {arm.name: read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
     observer = Observer(seems_alive)
     counts: dict[Phase, Counter[str]] = {phase: Counter() for phase in Phase}
-    active, failed = {}, {}
+    active, failed, runs = {}, {}, {}
     for spec, phase in known_specs(plan, trials):
         view = observer.view(
             home.run_of(name, spec.run_id, phase), [request.key for request in evaluations_for(plan, phase)]
         )
         counts[phase][str(view.status)] += 1
+        runs[spec.run_id] = (spec, phase, view)
         if view.status is RunStatus.ACTIVE:
             active[spec.run_id] = (view.step, view.num_steps)
         elif view.failure:
@@ -84,4 +89,5 @@ def study_status(home: HomePaths, name: str) -> StudyStatus:
         phases={str(phase): {"expected": expected[phase], **counts[phase]} for phase in Phase},
         active=active,
         failed=failed,
+        without_result=tuple(sentences(fruitless_arms(plan, trials, runs), plan)),
     )

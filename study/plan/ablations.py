@@ -13,6 +13,7 @@ from study.plan import components
 from study.plan.model import Arm, Component
 from study.plan.schema import ALL, AblateIn, ArmIn
 from study.plan.spaces import STRENGTH
+from study.plan.yaml_out import typed
 
 
 def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) -> list[Arm]:
@@ -33,10 +34,11 @@ def generate(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
         return []
     inherits = rule.weights == "inherited"
     if (rule.drop or rule.add) and parent.strength is not None and (inherits or STRENGTH not in parent.space):
-        message = (
-            f"{parent.name} has a strength, which would give what is left of it more weight than it has there; "
-            "search the strength of each (weights: tuned), or set weights instead of a strength"
-        )
+        message = f"{parent.name} has a strength, which would give what is left of it more weight than it has there; "
+        if STRENGTH in parent.space:
+            message += "write weights: tuned, so that each has its own"
+        else:
+            message += "search it (start in place of strength, weights: tuned), or set weights instead of a strength"
         problems.append(Problem(f"{path}.{'drop' if rule.drop else 'add'}", message))
         return []
     return [
@@ -77,7 +79,7 @@ def restored(arms: Mapping[str, Arm | None], name: str, given: ArmIn, problems: 
             message = f"{arm.criterion.name} has no component {part!r}.{did_you_mean(part, parts)}"
             problems.append(Problem(f"{path}.dropped[{index}]", message))
         elif any(arm.criterion.params[field] != value for field, value in parts[part].items()):
-            off = ", ".join(f"{field}: {value:g}" for field, value in parts[part].items())
+            off = ", ".join(f"{field}: {typed(value)}" for field, value in parts[part].items())
             problems.append(Problem(f"{path}.dropped[{index}]", f"{part} is not switched off in {name}; write {off}"))
     for index, field in enumerate(told.swapped):
         if field not in arm.criterion.params:
@@ -103,14 +105,24 @@ def _without(parent: Arm, given: list[str], path: str, problems: list[Problem], 
     there = [part for part in parts if any(parent.criterion.params[f] != value for f, value in parts[part].items())]
     for index, part in enumerate(names):
         where = path if given == [ALL] else f"{path}[{index}]"
-        if part not in parts or part in names[:index]:
-            what = f"{parent.criterion.name} has no component {part!r}" if part not in parts else f"{part!r} twice"
-            problems.append(Problem(f"{path}[{index}]", f"{what}.{did_you_mean(part, parts)}"))
+        if part == ALL:
+            problems.append(
+                Problem(where, f"{ALL} says that every component is meant; write {path[-4:].lstrip('.')}: {ALL}")
+            )
+        elif part not in parts:
+            message = f"{parent.criterion.name} has no component {part!r}.{did_you_mean(part, there)}"
+            problems.append(Problem(where, message))
+        elif part in names[:index]:
+            problems.append(Problem(where, f"{part!r} stands there twice; keep one"))
         elif part not in there:
             what = "be added alone" if keep else "be left out"
-            problems.append(Problem(where, f"{parent.name} has no {part} that could {what}"))
+            problems.append(Problem(where, f"{parent.name} has no {part} that could {what}; leave it out here"))
         elif keep and there == [part]:
-            problems.append(Problem(where, f"{parent.name} has no component but {part}; the arm would be its twin"))
+            problems.append(
+                Problem(
+                    where, f"{parent.name} has no component but {part}; the arm would be its twin; leave it out here"
+                )
+            )
         else:
             dropped = tuple(other for other in there if (other != part) == keep)
             fields = {field: value for other in dropped for field, value in parts[other].items()}
@@ -122,7 +134,7 @@ def _swapped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
     for field, given in rule.swap.items():
         values = given if isinstance(given, list) else [given]
         if not values:
-            problems.append(Problem(f"{path}.swap.{field}", "holds no value"))
+            problems.append(Problem(f"{path}.swap.{field}", "holds no value; leave it out"))
         for index, value in enumerate(values):
             where = f"{path}.swap.{field}" + (f"[{index}]" if isinstance(given, list) else "")
             criterion = _resolved(parent, field, value, where, problems)
@@ -130,9 +142,11 @@ def _swapped(parent: Arm, rule: AblateIn, path: str, problems: list[Problem]) ->
                 continue
             found = criterion.params[field]
             if found == parent.criterion.params[field]:
-                problems.append(Problem(where, f"{parent.name} has {found!r} already; swap it for something else"))
+                problems.append(Problem(where, f"{parent.name} has {typed(found)} already; leave it out"))
             elif field in registry.component("criteria", criterion.name).reported_fields:
-                problems.append(Problem(where, "changes reported values alone, so the arm would be its parent's twin"))
+                problems.append(
+                    Problem(where, "changes reported values alone, so the arm would be its parent's twin; leave it out")
+                )
             else:
                 yield replace(_changed(parent, f"{field}-{_word(found)}", {field: found}), swapped={field: found})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -44,13 +45,14 @@ def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> 
         path = f"ablate[{index}]" if isinstance(sweep.ablate, list) else "ablate"
         parent = declared.get(rule.arm)
         if rule.arm not in raw["arms"]:
-            problems.append(Problem(f"{path}.arm", f"no arm {rule.arm!r}.{did_you_mean(rule.arm, declared)}"))
+            continued = [name for name, arm in sweep.arms.items() if arm.continue_]
+            problems.append(Problem(f"{path}.arm", f"no arm {rule.arm!r}.{did_you_mean(rule.arm, continued)}"))
         elif parent is not None:
             generated = ablations.generate(parent, rule, path, problems)
             at = arms.index(parent) + 1
             arms[at:at] = generated
     problems += [
-        Problem(f"arms.{arm.name}", "is a name longer than 80 characters; swap fewer values at once")
+        Problem(f"arms.{arm.name}", f"is a name longer than {MAX_NAME} characters; give {arm.parent} a shorter one")
         for arm in arms
         if arm.parent and len(arm.name) > MAX_NAME
     ]
@@ -59,7 +61,7 @@ def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> 
             why = "declared and generated; rename the declared one" if name in declared else "generated twice; keep one"
             problems.append(Problem(f"arms.{name}", f"is {why}"))
     _check_twins(arms, problems)
-    _check_controls(sweep, problems)
+    _check_controls(sweep, raw, problems)
     return arms
 
 
@@ -92,7 +94,8 @@ def _declared(
     problems += [Problem(f"{path}.start.{key}", "stands among the fixed fields too; keep one") for key in both]
     before = len(problems)
     preset = _preset(arm, path, problems)
-    start_fields = {key: value for key, value in arm.start.items() if key != spaces.STRENGTH}
+    own_start = {key: value for key, value in arm.start.items() if key != spaces.STRENGTH}
+    start_fields = {key: int(value) if value.is_integer() else value for key, value in own_start.items()}
     found = components.resolve(
         "criteria", arm.criterion, {**preset, **start_fields, **fixed}, path, problems,
         name_path=f"{path}.criterion", other_keys=_OWN_KEYS,
@@ -105,7 +108,7 @@ def _declared(
     space = spaces.own_space(arm, instance, fixed, path, problems) if is_searched else {}
     strength = spaces.strength_space(arm, path, problems) if is_searched else {}
     if arm.space and not is_searched:
-        problems.append(Problem(f"{path}.space", "nothing is searched with tune: none; leave it out, or set tune up"))
+        problems.append(Problem(f"{path}.space", "nothing is searched with tune: none; leave it out, or set up tune"))
     start = {f"criterion.{key}": float(criterion.params[key]) for key in space} | {
         key: arm.start[key] for key in strength
     }
@@ -148,8 +151,16 @@ def _place_start_problems(problems: list[Problem], before: int, path: str, arm: 
             problems[index] = Problem(f"{path}.start.{key}", problems[index].message)
 
 
-def _check_controls(sweep: SweepIn, problems: list[Problem]) -> None:
+def _check_controls(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> None:
     if all(arm.continue_ for arm in sweep.arms.values()):
-        problems.append(Problem("arms", "no arm is left as it is; add  base: {continue: false}"))
+        name = _unused("base", raw)
+        problems.append(Problem("arms", f"no arm is left as it is; add  {name}: {{continue: false}}"))
     if not any(arm.continue_ and arm.criterion == "none" for arm in sweep.arms.values()):
-        problems.append(Problem("arms", "no arm is continued without add-on; add  continued: {criterion: none}"))
+        name = _unused("continued", raw)
+        problems.append(Problem("arms", f"no arm is continued without add-on; add  {name}: {{criterion: none}}"))
+
+
+def _unused(name: str, raw: Mapping[str, Any]) -> str:
+    """A name like this one that no arm of the file has."""
+    others = (f"{name}-{number}" for number in itertools.count(2))
+    return next(other for other in itertools.chain([name], others) if other not in raw["arms"])

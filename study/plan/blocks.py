@@ -32,7 +32,7 @@ def block_overrides(raw: Mapping[str, Any], problems: list[Problem]) -> list[tup
     given = raw.get(KEY)
     if given is None and KEY not in raw:
         if DESIGN in raw:
-            problems.append(Problem(DESIGN, "says how blocks are combined, but there are no blocks"))
+            problems.append(Problem(DESIGN, "says how blocks are combined, but there are no blocks; leave it out"))
         return [()]
     study, before = str(raw.get("study")), len(problems)
     if isinstance(given, list) and given and all(isinstance(block, Mapping) and block for block in given):
@@ -89,7 +89,7 @@ def _check_values(given: Mapping[str, Any], problems: list[Problem]) -> None:
 
 def _check_keys(keys: set[str], problems: list[Problem]) -> None:
     for key in sorted(keys & {KEY, DESIGN, "study"}):
-        problems.append(Problem(f"{KEY}.{key}", "cannot differ between blocks"))
+        problems.append(Problem(f"{KEY}.{key}", "cannot differ between blocks; leave it out here"))
 
 
 def _value_at(raw: Mapping[str, Any], key: str) -> Any:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from study import registry
 from study.errors import Problem, did_you_mean, shown
 from study.paths import RESERVED_NAMES
-from study.plan.components import build
+from study.plan.components import asked, build
 from study.plan.model import Arm, Component
+from study.plan.names import check_names
 from study.plan.salvage import has
 from study.plan.schema import UNREAD_SETTINGS, BaseIn, ConfirmIn, ContinuationIn, SweepIn, TuneIn
+from study.plan.yaml_out import typed
 
 
-def check_study(sweep: SweepIn, problems: list[Problem]) -> None:
-    """The study's folder may not be one that the home needs itself, nor its experiment one that MLflow does."""
-    taken = RESERVED_NAMES.get(sweep.study.casefold()) if has(sweep, "study") else None
+def check_study(sweep: SweepIn, known_names: Callable[[str], Collection[str]], problems: list[Problem]) -> None:
+    """The study's folder may not be one that the home or MLflow needs itself, and names stay names in tables."""
+    named = {"study": ("study", sweep.study)} if has(sweep, "study") else {}
+    taken = RESERVED_NAMES.get(sweep.study.casefold()) if named else None
     if taken is not None:
         alike = "" if sweep.study in RESERVED_NAMES else ", but for upper and lower case,"
-        message = f"{sweep.study!r} is{alike} {taken}; choose another name, e.g. study: {sweep.study}-study"
+        message = f"{sweep.study!r} is{alike} {taken}; write e.g. study-{sweep.study}"
         problems.append(Problem("study", message))
+    for section, what in (("arms", "arm"), ("evaluations", "evaluation")):
+        if has(sweep, section):
+            named |= {f"{section}.{name}": (what, name) for name in getattr(sweep, section)}
+    check_names(named, lambda: known_names(sweep.study) if has(sweep, "study") else (), problems)
 
 
 def check_seeds(sweep: SweepIn, problems: list[Problem]) -> None:
@@ -31,7 +40,7 @@ def check_seeds(sweep: SweepIn, problems: list[Problem]) -> None:
             for level in ("base_seeds", "continuation_seeds"):
                 twice = sorted(seed for seed, n in Counter(getattr(getattr(sweep, phase), level)).items() if n > 1)
                 if twice:
-                    message = f"every seed counts once, but {shown(twice)} stand there more than once"
+                    message = f"every seed counts once, but {shown(twice)} stand there more than once; keep one of each"
                     problems.append(Problem(f"{phase}.{level}", message))
     if has(sweep, "confirm") and sweep.unit == "continuation" and len(sweep.confirm.base_seeds) > 1:
         message = (
@@ -52,11 +61,11 @@ def _check_fresh(tune: TuneIn, confirm: ConfirmIn, unit: str, problems: list[Pro
         what = "base" if unit == "base" else "continuation seed"
         message = (
             f"tune and confirm share {what.removesuffix(' seed')} seeds {shown(shared)}; what was tuned on a {what} "
-            f"cannot be confirmed on it: take other seeds than tune's {shown(tuned)}"
+            f"cannot be confirmed on it; take other seeds than tune's {shown(tuned)}"
         )
         problems.append(Problem(f"confirm.{level}", message))
     if unit == "continuation" and set(tune.base_seeds) != set(confirm.base_seeds):
-        message = f"unit: continuation tunes the checkpoint that it confirms: write {shown(confirm.base_seeds)}"
+        message = f"unit: continuation tunes the checkpoint that it confirms; write {typed(confirm.base_seeds)}"
         problems.append(Problem("tune.base_seeds", message))
 
 
@@ -67,19 +76,22 @@ def check_recipes(sweep: SweepIn, dataset: Component | None, problems: list[Prob
     for path, recipe in recipes.items():
         optimizer = recipe.optimizer
         if num_images is not None and recipe.batch_size > num_images:
-            message = f"{recipe.batch_size} is more than the {num_images} SSL images; an epoch would have no step"
+            message = f"{recipe.batch_size} is more than the {num_images} SSL images; write at most {num_images}"
             problems.append(Problem(f"{path}.batch_size", message))
         for key in UNREAD_SETTINGS[optimizer.name]:
             if key in optimizer.model_fields_set:
                 problems.append(Problem(f"{path}.optimizer.{key}", f"{optimizer.name} has no {key}; leave it out"))
         if optimizer.warmup_epochs > recipe.epochs:
-            message = f"{optimizer.warmup_epochs} is more than the {recipe.epochs} epochs of {path}"
+            message = f"{optimizer.warmup_epochs} is more than the {recipe.epochs} epochs of {path}; write at most that"
             problems.append(Problem(f"{path}.optimizer.warmup_epochs", message))
     if has(sweep, "numerics") and sweep.numerics.micro_batch_size is not None:
         size = sweep.numerics.micro_batch_size
+        common = math.gcd(*(recipe.batch_size for recipe in recipes.values()))
+        fits = next((n for n in range(min(size, common), 1, -1) if common % n == 0), None)
         for path, recipe in recipes.items():
             if recipe.batch_size % size:
-                message = f"{size} does not divide {path}.batch_size {recipe.batch_size}"
+                message = f"{size} does not divide {path}.batch_size {recipe.batch_size}; "
+                message += f"write {fits}" if fits else "change that, too"
                 problems.append(Problem("numerics.micro_batch_size", message))
     if len(recipes) == 2:
         first, then = recipes["base"].optimizer, sweep.continuation.optimizer
@@ -110,7 +122,8 @@ def check_sizes(sweep: SweepIn, arms: Sequence[Arm], problems: list[Problem]) ->
     said: set[str] = set()  # once of an arm, not of everything that is generated from it as well
     for arm in arms:
         try:
-            build("criteria", arm.criterion).check_batch(sweep.continuation.batch_size)
+            check_batch = build("criteria", arm.criterion).check_batch
+            asked(partial(check_batch, sweep.continuation.batch_size), "criteria", arm.criterion.name)
         except ValueError as error:
             if arm.parent is None or str(error) not in said:
                 problems.append(Problem(f"arms.{arm.name}", str(error)))
@@ -141,7 +154,7 @@ def check_views(
         ("backbones", backbone, "accepts_any_size", "takes images of one size alone"),
     ):
         if component is not None and not getattr(registry.component(family, component.name), flag):
-            known = [name for name in registry.names(family) if getattr(registry.component(family, name), flag)]
+            known = [name for name, cls in registry.usable(family) if getattr(cls, flag)]
             message = f"base.{family[:-1]} {component.name} {why}; write 0, or use {' or '.join(known)}"
             problems.append(Problem(path, message))
 
@@ -167,7 +180,9 @@ def check_comparison(sweep: SweepIn, raw: Mapping[str, Any], arms: Sequence[Arm]
         for name in dict.fromkeys((a, b)):
             check(path, name)
         if a == b:
-            problems.append(Problem(path, f"{a!r} is compared with itself"))
+            problems.append(Problem(path, f"{a!r} is compared with itself; leave it out, or write another arm"))
         if frozenset((a, b)) in seen:
-            problems.append(Problem(path, f"[{a}, {b}] is declared twice; a family counts each contrast once"))
+            problems.append(
+                Problem(path, f"[{a}, {b}] is declared twice, and a family counts each contrast once; keep one")
+            )
         seen.add(frozenset((a, b)))

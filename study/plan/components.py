@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from study import registry
-from study.errors import Problem, did_you_mean
+from study.errors import ComponentError, Problem, StudyError, did_you_mean
+from study.plan.contract import checked
+from study.plan.fields import adapter
 from study.plan.model import Component
 from study.plan.wording import dotted, what_is_wrong
 
-_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+_T = TypeVar("_T")
 
 
 def resolve(
@@ -36,7 +37,11 @@ def resolve(
     if name not in known:
         problems.append(Problem(name_path or path, f"no {name!r} in study/{family}/.{did_you_mean(name, known)}"))
         return None
-    cls = registry.component(family, name)
+    try:
+        cls = checked(family, name)
+    except ComponentError as error:
+        _blame_file(error, name_path or path, problems)
+        return None
     hints = get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     values, before = {}, len(problems)
@@ -46,7 +51,7 @@ def resolve(
             problems.append(Problem(_join(path, key), f"{name} has no field {key!r}.{hint}"))
             continue
         try:
-            values[key] = _adapter(hints[key], value).validate_python(_tuples(value))
+            values[key] = adapter(hints[key], value).validate_python(_tuples(value))
         except ValidationError as error:
             problems += _problems(_join(path, key), error)
     missing = [k for k, f in fields.items() if k not in given and _is_required(f)]
@@ -54,24 +59,50 @@ def resolve(
     if len(problems) > before:
         return None
     try:
-        instance = cls(**values)
+        instance = asked(lambda: cls(**values), family, name)
     except ValueError as error:
         problems.append(Problem(path, str(error)))
+        return None
+    except ComponentError as error:
+        _blame_file(error, path, problems)
         return None
     return Component(name, {key: _plain(getattr(instance, key)) for key in fields}), instance
 
 
 def build(family: str, component: Component) -> Any:
-    """Instantiate a resolved component (fields that went through JSON become tuples again)."""
+    """Instantiate a resolved component (fields that went through JSON become tuples again).
+
+    Raises:
+        ValueError: it refuses its fields.
+        UserError: there is no such component, or its file is wrong; see `ComponentError`.
+    """
     cls = registry.component(family, component.name)
-    return cls(**{key: _tuples(value) for key, value in component.params.items()})
+    return asked(lambda: cls(**{k: _tuples(v) for k, v in component.params.items()}), family, component.name)
 
 
-def _adapter(hint: Any, value: Any) -> TypeAdapter[Any]:
-    """Validator of a field; `X | None` is X once something stands there, so that errors are about X alone."""
-    kinds = [kind for kind in get_args(hint) if kind is not types.NoneType]
-    is_optional = isinstance(hint, types.UnionType) and len(kinds) == 1
-    return TypeAdapter(kinds[0] if is_optional and value is not None else hint, config=_STRICT)
+def asked(answer: Callable[[], _T], family: str, name: str) -> _T:
+    """What a component answers.
+
+    Raises:
+        ValueError: the component refuses a value.
+        ComponentError: anything else went wrong in its file; names the line.
+    """
+    try:
+        return answer()
+    except (ValueError, StudyError):
+        raise
+    except Exception as error:
+        place = registry.place_of(error)
+        file = registry.file_of(family, name)
+        message = f"{registry.told(error)}; to refuse a value, raise ValueError with what would be right"
+        raise ComponentError(file, [Problem(place.removeprefix(file).removeprefix(", "), message)]) from error
+
+
+def _blame_file(error: ComponentError, path: str, problems: list[Problem]) -> None:
+    """A file is told about once, however many places name it."""
+    message = str(error).replace("\n", "\n    ")
+    if not any(message in problem.message for problem in problems):
+        problems.append(Problem(path, message))
 
 
 def _problems(path: str, error: ValidationError) -> list[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,14 +12,16 @@ from pydantic import ValidationError
 from study import registry
 from study.errors import Problem, did_you_mean, shown
 from study.plan import components
-from study.plan.components import build
+from study.plan.components import asked, build
+from study.plan.contract import wrong_metrics
 from study.plan.model import Component, PlannedEvaluation
+from study.plan.names import PATTERN
 from study.plan.salvage import has
 from study.plan.schema import ComponentIn, SweepIn
 from study.plan.wording import what_is_wrong
 
 _OWN_KEYS = ("evaluation", "dataset")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(PATTERN)
 
 
 def resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) -> list[PlannedEvaluation]:
@@ -50,7 +53,8 @@ def check_data(
             continue
         images = build("datasets", chosen)
         try:
-            build("evaluations", evaluation.component).check_pool(num_images, images.num_classes)
+            check_pool = build("evaluations", evaluation.component).check_pool
+            asked(partial(check_pool, num_images, images.num_classes), "evaluations", evaluation.component.name)
         except ValueError as error:
             problems.append(Problem(path, str(error)))
         if evaluation.dataset is None or dataset is None:
@@ -74,12 +78,13 @@ def _resolved(name: str, fields: Mapping[str, Any], problems: list[Problem]) -> 
     if not isinstance(component, str):
         problems.append(Problem(f"{path}.evaluation", f"must be a name, but got {shown(component)}"))
         return None
-    found = components.resolve(
-        "evaluations", component, own, path, problems, other_keys=_OWN_KEYS,
-        name_path=f"{path}.evaluation" if "evaluation" in fields else None,
-    )  # fmt: skip
+    name_path = f"{path}.evaluation" if "evaluation" in fields else None
+    found = components.resolve("evaluations", component, own, path, problems, other_keys=_OWN_KEYS, name_path=name_path)
     dataset = _dataset(fields["dataset"], f"{path}.dataset", problems) if "dataset" in fields else None
     if found is None or len(problems) > before:
+        return None
+    if wrong := wrong_metrics(asked(found[1].metric_names, "evaluations", component)):
+        problems.append(Problem(name_path or path, f"{registry.file_of('evaluations', component)}: {wrong}"))
         return None
     params = found[0].params
     return PlannedEvaluation(name, params, None if component == name else component, dataset), found[1]

@@ -14,6 +14,7 @@ import yaml
 from study.plan.expand import tuning_overrides
 from study.plan.model import Arm, Component, Plan, PlannedEvaluation
 from study.plan.spaces import STRENGTH
+from study.plan.yaml_out import Dumper
 
 _CRITERION, _SHARED = "criterion.", "continuation.optimizer."
 
@@ -39,7 +40,7 @@ def frozen(plan: Plan) -> str:
         "confirm": {name: list(seeds) for name, seeds in asdict(plan.confirm).items()},
         "numerics": dict(plan.numerics),
     }
-    return yaml.dump(file, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(file, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _arm(arm: Arm) -> dict[str, Any]:
@@ -97,16 +98,3 @@ def _evaluation(evaluation: PlannedEvaluation) -> dict[str, Any]:
 
 def _component(component: Component) -> dict[str, Any]:
     return {"name": component.name, **component.params}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Small lists and ranges on one line, tuples as lists."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
-
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:  # noqa: ARG002
-        return super().represent_sequence(tag, sequence, flow_style=True)
-
-
-_Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)

@@ -39,11 +39,8 @@ def imported(base: ImportedBaseIn, sweep: SweepIn) -> Imported:
 
 
 def _check_backbone(backbone: Component, problems: list[Problem]) -> None:
-    def architecture(name: str) -> str | None:
-        return getattr(registry.component("backbones", name), "architecture", None)
-
-    if architecture(backbone.name) is None:
-        known = [name for name in registry.names("backbones") if architecture(name) is not None]
+    if getattr(registry.component("backbones", backbone.name), "architecture", None) is None:
+        known = [name for name, cls in registry.usable("backbones") if getattr(cls, "architecture", None) is not None]
         message = f"published checkpoints have one of torchvision's ResNets; write {' or '.join(known)}"
         problems.append(Problem("base.backbone", message))
     elif backbone.params.get("stem") != "imagenet":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,14 +13,19 @@ from study.plan.model import Arm, Component, Confirm, Plan, PlannedEvaluation, R
 from study.plan.schema import UNREAD_SETTINGS, BaseIn, ComponentIn, ImportedBaseIn, SweepIn
 from study.plan.wording import is_about
 
+KnownNames = Callable[[str], Collection[str]]
 
-def load_plans(text: str, source: str, overrides_given: Sequence[str] = ()) -> list[Plan]:
+
+def load_plans(
+    text: str, source: str, overrides_given: Sequence[str] = (), known_names: KnownNames = lambda _study: ()
+) -> list[Plan]:
     """Turn the text of a sweep file and `key=value` overrides into plans: one, or one per block.
 
     Args:
         text: YAML.
         source: what to call the file in errors.
         overrides_given: dotted `key=value` strings; the value is YAML.
+        known_names: name of a study → names that it uses already, if it was begun before; those stay allowed.
 
     Raises:
         PlanError: anything wrong with the file or the overrides; carries all problems at once.
@@ -34,7 +39,7 @@ def load_plans(text: str, source: str, overrides_given: Sequence[str] = ()) -> l
     found = [overrides.blame(problem, overrides_given) for problem in problems]
     for block in made:
         own: list[Problem] = []
-        plan = _load(overrides.apply(raw, block, own), own, problems)
+        plan = _load(overrides.apply(raw, block, own), own, problems, known_names)
         found += [overrides.blame(problem, (*overrides_given, *block)) for problem in own]
         if plan is not None:
             plans.append(plan)
@@ -50,13 +55,16 @@ def load_plan(text: str, source: str, overrides_given: Sequence[str] = ()) -> Pl
     return plan
 
 
-def _load(raw: Mapping[str, Any], problems: list[Problem], known: Sequence[Problem]) -> Plan | None:
+def _load(
+    raw: Mapping[str, Any], problems: list[Problem], known: Sequence[Problem], known_names: KnownNames
+) -> Plan | None:
     """The plan of raw keys; None after adding to `problems`, which leaves out what follows from `known` ones."""
     sweep = salvage.read_sweep(raw, problems)
     meaning: list[Problem] = []
+    checks.check_study(sweep, known_names, meaning)
     plan = _resolve(sweep, raw, meaning)
     if plan is not None:
-        plan = tuning.with_overrides(plan, sweep, raw, lambda keys, found: _load(keys, found, ()), meaning)
+        plan = tuning.with_overrides(plan, sweep, raw, lambda keys, found: _load(keys, found, (), known_names), meaning)
     unreadable = [problem.path for problem in (*known, *problems)]
     problems += [p for p in meaning if not any(p.path and path and is_about(p.path, path) for path in unreadable)]
     return None if problems else plan
@@ -73,7 +81,6 @@ def _resolve(sweep: SweepIn, raw: Mapping[str, Any], problems: list[Problem]) ->
     if has_base and isinstance(sweep.base, ImportedBaseIn):
         imports.check_import(sweep, sweep.base, backbone, problems)
     planned = evaluations.resolve(sweep, raw, problems)
-    checks.check_study(sweep, problems)
     checks.check_seeds(sweep, problems)
     checks.check_recipes(sweep, dataset, problems)
     all_arms = arms.resolve(sweep, raw, problems)

@@ -43,7 +43,8 @@ def blame(problem: Problem, given: Sequence[str]) -> Problem:
     for text in reversed(given):
         key = dotted(_parts(text.partition("=")[0].strip()))
         if key and problem.path and is_about(problem.path, key):
-            return Problem(problem.path, f"{problem.message} (override {key})")
+            first, line_break, rest = problem.message.partition("\n")
+            return Problem(problem.path, f"{first} (override {key}){line_break}{rest}")
     return problem
 
 

@@ -59,7 +59,8 @@ def _problem(error: Mapping[str, Any]) -> Problem:
     location = _location(error)
     if error["type"] == "extra_forbidden":
         if IMPORTED in error["loc"] and location[-1] in BaseIn.model_fields:
-            return Problem(dotted(location), "an imported base is not trained; leave it out, or leave checkpoint out")
+            message = "an imported base is not trained; leave it out, or leave checkpoint and family out"
+            return Problem(dotted(location), message)
         known = known_keys(kind_at(location[:-1]))
         return Problem(dotted(location), f"unknown key {location[-1]!r}.{did_you_mean(str(location[-1]), known)}")
     return Problem(dotted(location), what_is_wrong(error))

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from study.plan.names import PATTERN
+
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fields = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]  # `knn:` alone
 MAX_NAME = 80  # characters; names become folders
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=MAX_NAME)]
+Name = Annotated[str, Field(pattern=PATTERN, max_length=MAX_NAME)]
 
 
 class _Strict(BaseModel):

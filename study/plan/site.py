@@ -15,6 +15,7 @@ from study.errors import PlanError, Problem, UserError, did_you_mean, shown
 from study.plan import site_values as values
 from study.plan import yaml_text
 from study.plan.model import Phase
+from study.plan.yaml_out import typed
 
 SLURM_SLOTS = 8  # runs at once where nobody says how many
 
@@ -248,8 +249,8 @@ def _check_together(slurm: Slurm, problems: list[Problem]) -> None:
     place, shortest = min(slurm.requests.items(), key=lambda request: request[1].time_min)
     most = shortest.time_min * 60 / 2
     if slurm.warning_s >= most and not wrong & {"warning_s", "time_min"}:
-        limit = f"half of the time limit ({_at(place, 'time_min')}: {shortest.time_min:g}, so {most:g} s)"
-        problems.append(Problem("warning_s", f"must be below {limit}, but got {slurm.warning_s:g}"))
+        limit = f"half of the time limit ({_at(place, 'time_min')}: {typed(shortest.time_min)}, so {typed(most)} s)"
+        problems.append(Problem("warning_s", f"must be below {limit}, but got {typed(slurm.warning_s)}"))
     place, smallest = min(slurm.requests.items(), key=lambda request: request[1].cpus)
     if slurm.mode is Mode.JOBS and slurm.runs_per_job > 1 and "mode" not in wrong:
         message = "in mode 'jobs' every run is a job of its own; write `mode: workers`, or leave it out"

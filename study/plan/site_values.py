@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from study.errors import did_you_mean, shown
+from study.plan.yaml_out import typed
 
 Check = Callable[[Any], str | None]
 
@@ -58,7 +59,7 @@ def amount(of: str) -> Check:
         meant = minutes_of(text) if of == "minutes" else None
         if of == "gigabytes" and (match := _MEMORY.fullmatch(text)):
             meant = float(match[1]) * _GB[match[2].upper()]
-        advice = f"; write {meant:g}" if meant else ""
+        advice = f"; write {typed(meant)}" if meant else ""
         return f"must be a number of {of} above 0, but got {shown(value)}{advice}"
 
     return check
@@ -76,8 +77,7 @@ def choice(names: Collection[str], noun: str) -> Check:
 def line(value: Any) -> str | None:
     """Text on one line."""
     if not isinstance(value, str):
-        word = str(value).lower() if isinstance(value, bool) else value
-        advice = f"; write '{word}' in quotes" if isinstance(value, (int, float)) else ""
+        advice = "; write it in quotes" if isinstance(value, (bool, int, float)) else ""
         return f"must be text, but got {shown(value)}{advice}"
     if not value.strip():
         return "must be text, but is empty; leave the key out instead"

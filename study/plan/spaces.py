@@ -9,8 +9,10 @@ from typing import Any
 from study.errors import Problem, did_you_mean
 from study.plan.schema import ArmIn, RangeIn, SweepIn
 from study.plan.space import STRENGTH_RANGE, FloatRange
+from study.plan.yaml_out import typed
 
 STRENGTH = "strength"
+_FIXED = "is fixed in the same arm; move its value to start"
 _SHARABLE = ("lr", "weight_decay")
 
 
@@ -18,11 +20,11 @@ def outside(path: str, value: float, bounds: FloatRange) -> list[Problem]:
     """Trial 0 must lie in its range."""
     if value in bounds:
         return []
-    return [
-        Problem(
-            path, f"trial 0 starts at {value:g}, outside of its range [{bounds.low:g}, {bounds.high:g}]; change one"
-        )
-    ]
+    range_ = f"[{typed(bounds.low)}, {typed(bounds.high)}]"
+    message = (
+        f"trial 0 starts at {typed(value)}, outside of its range {range_}; write a value in it, or widen the range"
+    )
+    return [Problem(path, message)]
 
 
 def _has_strength(arm: ArmIn) -> bool:
@@ -38,12 +40,15 @@ def check_strength(arm: ArmIn, instance: Any, fixed: Mapping[str, Any], path: st
     if arm.criterion == "none":
         problems.append(Problem(where, "none adds nothing, so it has no strength; leave it out"))
     elif arm.start.get(STRENGTH, 1.0) <= 0:
-        problems.append(Problem(where, f"must be above 0, but got {arm.start[STRENGTH]:g}"))
+        problems.append(Problem(where, f"must be above 0, but got {typed(arm.start[STRENGTH])}"))
     elif not any(weights.values()):
-        problems.append(Problem(where, f"no scale gives strength to a criterion whose {', '.join(weights)} is 0"))
+        problems.append(
+            Problem(where, f"no scale gives strength to a criterion whose {', '.join(weights)} is 0; set one above 0")
+        )
     elif len(weights) == 1:
         (weight,) = weights
-        places = [weight] if weight in fixed else [f"space.{weight}"] if weight in (arm.space or {}) else []
+        given = {"": fixed, "start.": arm.start, "space.": arm.space or {}}
+        places = [f"{prefix}{weight}" for prefix, keys in given.items() if weight in keys]
         message = "the strength takes its place, whatever its value; leave it out"
         problems += [Problem(f"{path}.{place}", message) for place in places]
 
@@ -52,7 +57,7 @@ def strength_space(arm: ArmIn, path: str, problems: list[Problem]) -> dict[str, 
     """The range of the arm's strength, if it is tuned."""
     own = {key: r for key, r in (arm.space or {}).items() if key == STRENGTH}
     if own and STRENGTH not in arm.start:
-        message = "is fixed in the same arm; move its value to start" if arm.strength else "needs a value in start"
+        message = _FIXED if arm.strength else "needs a value in start; write start: {strength: 1.0}"
         problems.append(Problem(f"{path}.space.{STRENGTH}", message))
         return {}
     if STRENGTH not in arm.start:
@@ -60,7 +65,7 @@ def strength_space(arm: ArmIn, path: str, problems: list[Problem]) -> dict[str, 
     found = _ranges(own, f"{path}.space", problems) if own else {STRENGTH: STRENGTH_RANGE}
     for key, r in found.items():
         if r.low <= 0:
-            problems.append(Problem(f"{path}.space.{key}.low", f"must be above 0, but got {r.low:g}"))
+            problems.append(Problem(f"{path}.space.{key}.low", f"must be above 0, but got {typed(r.low)}"))
     return found
 
 
@@ -80,20 +85,30 @@ def own_space(
         fields = vars(instance)
         for key in space:
             if key not in fields:
-                message = f"{arm.criterion} has no field {key!r} to tune.{did_you_mean(key, fields)}"
+                real = [name for name, value in fields.items() if isinstance(value, float)]
+                message = f"{arm.criterion} has no field {key!r} to tune.{did_you_mean(key, real)}"
                 problems.append(Problem(f"{path}.space.{key}", message))
             elif key in fixed:
-                problems.append(Problem(f"{path}.space.{key}", "is fixed in the same arm; move its value to start"))
+                problems.append(Problem(f"{path}.space.{key}", _FIXED))
             elif not isinstance(fields[key], float):
-                problems.append(Problem(f"{path}.space.{key}", f"is {fields[key]!r}, not a number with a range"))
+                message = f"is {typed(fields[key])}, and a search samples real numbers alone; leave it out"
+                problems.append(Problem(f"{path}.space.{key}", message))
         space = {key: r for key, r in space.items() if isinstance(fields.get(key), float)}
         for key, r in space.items():
             problems += _refused_bounds(f"{path}.space.{key}", instance, key, r)
+    replaced = _replaced_weight(arm, instance)
     for key in arm.start:
-        if key not in space and key != STRENGTH:
-            message = f"is not tuned, so it has no start; write {key}: {arm.start[key]:g} beside criterion to fix it"
+        if key not in space and key not in (STRENGTH, replaced):
+            value = typed(getattr(instance, key))
+            message = f"is not tuned, so it has no start; write {key}: {value} beside criterion to fix it"
             problems.append(Problem(f"{path}.start.{key}", message))
     return space
+
+
+def _replaced_weight(arm: ArmIn, instance: Any) -> str | None:
+    """The only weight of a criterion that has a strength instead."""
+    weights = [name for name in vars(instance) if name.endswith("weight")]
+    return weights[0] if _has_strength(arm) and len(weights) == 1 else None
 
 
 def _refused_bounds(path: str, instance: Any, key: str, bounds: FloatRange) -> list[Problem]:
@@ -102,7 +117,8 @@ def _refused_bounds(path: str, instance: Any, key: str, bounds: FloatRange) -> l
         try:
             replace(instance, **{key: value})
         except ValueError as error:
-            return [Problem(path, f"[{bounds.low:g}, {bounds.high:g}] holds values that are refused: {error}")]
+            message = f"[{typed(bounds.low)}, {typed(bounds.high)}] holds values that are refused: {error}"
+            return [Problem(path, message)]
     return []
 
 
@@ -118,7 +134,7 @@ def shared_space(sweep: SweepIn, problems: list[Problem]) -> dict[str, FloatRang
     for key, r in ranges.items():
         if r.low < 0 or (r.low == 0 and key.endswith(".lr")):
             least = "above" if key.endswith(".lr") else "at least"
-            problems.append(Problem(f"tune.shared.{key}.low", f"must be {least} 0, but got {r.low:g}"))
+            problems.append(Problem(f"tune.shared.{key}.low", f"must be {least} 0, but got {typed(r.low)}"))
     return {key: r for key, r in ranges.items() if key in known}
 
 
@@ -137,5 +153,16 @@ def _ranges(given: Mapping[str, RangeIn], path: str, problems: list[Problem]) ->
         try:
             ranges[key] = FloatRange(r.low, r.high, r.log)
         except ValueError as error:
-            problems.append(Problem(f"{path}.{key}", str(error)))
+            problems.append(Problem(f"{path}.{key}", f"{error}; {_better_range(key, r, path)}"))
     return ranges
+
+
+def _better_range(key: str, given: RangeIn, path: str) -> str:
+    """What to write in place of a range that is none."""
+    if given.low > given.high:
+        return f"write {typed({'low': given.high, 'high': given.low, 'log': given.log})}"
+    if given.low < given.high:
+        return f"write {typed({'low': given.low, 'high': given.high, 'log': False})}, or a low above 0"
+    if path == "tune.shared":
+        return f"to fix it, leave it out here and write {key}: {typed(given.low)}"
+    return f"to fix it, leave it out here and in start, and write {key}: {typed(given.low)} beside criterion"

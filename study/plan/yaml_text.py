@@ -1,7 +1,7 @@
 """YAML as sweep files use it: plain values of YAML 1.2's core schema, so that nothing is converted silently.
 
-`1e-3` is a number, `010` is ten, `no` and `2024-12-01` are text. Every tag that is not plain data is refused, and so
-are a key that stands twice and an anchor that holds itself.
+`1e-3` is a number, `010` is ten, `no` and `2024-12-01` are text; keys are always text. Every tag that is not plain data
+is refused, and so are a key that stands twice and an anchor that holds itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import yaml
 from study.errors import PlanError, Problem, shown
 
 _PREFIX = "tag:yaml.org,2002:"
+_NO_KEYS = tuple(_PREFIX + kind for kind in ("null", "bool", "int", "float"))
 
 
 class _Loader(yaml.SafeLoader):
@@ -35,6 +36,8 @@ class _Loader(yaml.SafeLoader):
         first_lines: dict[tuple[str, str], int] = {}
         kept = []
         for key, value in node.value:
+            if key.tag in _NO_KEYS:
+                key.tag = f"{_PREFIX}str"  # a key is what is written: an arm `1e3` is not called 1000.0
             line, name = key.start_mark.line + 1, (key.tag, str(key.value))
             if name in first_lines:
                 message = f"{key.value!r} stands here again, first on line {first_lines[name]}; keep one"
@@ -119,6 +122,11 @@ def parse_scalar(text: str) -> Any:
     if problems:
         raise ValueError(problems[0].message)
     return value
+
+
+def is_text(scalar: str) -> bool:
+    """Whether an unquoted scalar is text, and no number, constant or merge key."""
+    return not any(pattern.match(scalar) for _, pattern in _Loader.yaml_implicit_resolvers.get(scalar[:1], []))
 
 
 class _UnreadableError(ValueError):

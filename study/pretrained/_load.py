@@ -98,7 +98,7 @@ def _report(keys: KeyMap, family: str, architecture: str) -> Coverage:
 
 def _inert() -> list[str]:
     """What files of any family mention, so that one of another family is known by its keys."""
-    return sorted({name for family in registry.names("pretrained") for name in _family(family).inert})
+    return sorted({name for _, family in registry.usable("pretrained") for name in family.inert})
 
 
 def _family(name: str) -> type[Family]:
@@ -124,8 +124,7 @@ def _advised(checkpoint: Checkpoint, source: Source) -> Checkpoint:
 
 def _hint(content: dict[str, Any], family: str, architecture: str) -> str:
     """Which other family the file fits, if there is one."""
-    for name in registry.names("pretrained"):
-        cls = _family(name)
+    for name, cls in registry.usable("pretrained"):
         try:
             fits = name != family and map_keys(flatten(content, cls, ""), cls, architecture, "all").num_problems == 0
         except DataError:

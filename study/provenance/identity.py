@@ -31,8 +31,8 @@ FAMILIES = {
     "criterion": "criteria",
 }  # fmt: skip
 _COMPUTES_NOTHING = (
-    "__init__.py", "errors.py", "registry.py", "paths/", "plan/", "journal/", "provenance/",
-    "worker/preemption.py", "worker/own_code.py",
+    "__init__.py", "errors.py", "amounts.py", "interpreter.py", "registry/", "paths/", "plan/", "journal/",
+    "provenance/", "worker/preemption.py", "worker/own_code.py",
 )  # fmt: skip
 # Parts of the worker that other parts import and few runs execute: they count for the runs that ask for them.
 _ON_DEMAND = ("worker/imported.py", "worker/pruning.py", "worker/evaluate.py", "training/trainable.py")
@@ -109,7 +109,7 @@ def files_of_all_runs() -> set[str]:
         roots += [registry.path_of(family, name) for name in registry.names(family)]
     found: set[str] = set()
     for root in roots:
-        with suppress(OSError, SyntaxError):
+        with suppress(OSError, SyntaxError, ValueError):
             found |= executed_files([root])
     return found
 

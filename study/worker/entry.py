@@ -12,7 +12,8 @@ import resource
 import traceback
 from pathlib import Path
 
-from study.errors import CodeChangedError, DataError, DivergedError, PrunedError, StudyError
+from study import registry
+from study.errors import CodeChangedError, ComponentError, DataError, DivergedError, PrunedError, StudyError
 from study.journal.events import EventWriter
 from study.journal.files import create_once, read_json, read_json_or_none
 from study.journal.process import cpu_model, this_process
@@ -39,8 +40,10 @@ def run_attempt(attempt_dir: str) -> int:
         try:
             reason = _execute(paths, events, watch)
         except Exception as error:  # noqa: BLE001 - the boundary of the process: every failure becomes an event
-            trace = None if isinstance(error, StudyError) else traceback.format_exc()
-            message = str(error) or type(error).__name__
+            is_told = isinstance(error, StudyError)
+            trace = None if is_told and not isinstance(error, ComponentError) else traceback.format_exc()
+            place = "" if is_told else registry.place_of(error)
+            message = f"{place}: {registry.told(error)}" if place else str(error) or type(error).__name__
             events.append("failed", durable=True, kind=_kind(error), message=message, traceback=trace)
             return FAILED
         if reason:

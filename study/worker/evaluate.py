@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study import registry
 from study.datasets.base import Split
-from study.evaluations.base import EvaluationTask
+from study.errors import StudyError, shown
+from study.evaluations.base import Evaluation, EvaluationTask
 from study.journal.files import create_once, read_json
 from study.plan.components import build
 from study.plan.model import SCHEMA_VERSION, PlannedEvaluation
@@ -54,7 +56,7 @@ class Evaluator:
         evaluation = build("evaluations", planned.component)
         images = self._images(planned, request)
         task = self._tasks.task(evaluation, split, images)
-        metrics = dict(evaluation(task))
+        metrics = _promised(evaluation, evaluation(task))
         details = dict(evaluation.details(task))
         path.parent.mkdir(exist_ok=True)
         result = {
@@ -83,6 +85,22 @@ class Evaluator:
     def _pause(self) -> None:
         if self._must_stop():
             raise InterruptedEvaluation
+
+
+def _promised(evaluation: Evaluation, metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics, which must be those that the plan knows of.
+
+    Raises:
+        StudyError: others were returned, or something that is no number.
+    """
+    names, found = evaluation.metric_names(), dict(metrics)
+    file = registry.file_of("evaluations", type(evaluation).__module__.rpartition(".")[2])
+    if set(found) != set(names):
+        raise StudyError(f"{file} returned the metrics {sorted(found)}, but its metric_names() are {sorted(names)}")
+    wrong = {name: value for name, value in found.items() if not isinstance(value, (int, float))}
+    if wrong:
+        raise StudyError(f"{file} returned metrics that are no Python numbers: {shown(wrong)}; write float(…)")
+    return found
 
 
 def _labels_sha256(draws: Sequence[NDArray[np.int64]], task: EvaluationTask) -> str:

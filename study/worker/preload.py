@@ -15,6 +15,6 @@ from study.worker import entry, evaluate, train
 __all__ = ["assemble", "checkpoint", "entry", "evaluate", "loop", "representations", "sklearn", "torch", "train"]
 
 for _family in ("augmentations", "backbones", "criteria", "datasets", "evaluations", "methods"):
-    for _name in registry.names(_family):
-        registry.component(_family, _name)
+    for _ in registry.usable(_family):
+        pass  # what cannot be imported stops the runs that name it alone; the orchestrator has said so
 remember_all()

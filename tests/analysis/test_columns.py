@@ -11,7 +11,7 @@ import pytest
 
 from analysis.audit import failures_table
 from analysis.columns import RUN_COLUMNS, ColumnsError, tidy
-from analysis.contrasts import declared_contrasts, gaps
+from analysis.contrasts import gaps
 from analysis.frames import load_study
 from analysis.records import trials_of
 from analysis.report import write_report
@@ -36,8 +36,6 @@ def test_missing_columns_are_all_named(home: StudyHome) -> None:
     runs = load_study(home.root).runs
     with pytest.raises(ColumnsError, match="the frame of runs has no column 'arm', 'status'"):
         unit_values(runs.drop(columns=["arm", "status"]), "mmcr", METRIC, home.plan)
-    with pytest.raises(ColumnsError, match=r"no column 'test/knn/top'\. Did you mean 'test/knn/top1'\?"):
-        declared_contrasts(runs, home.plan, "test/knn/top")
 
 
 def test_a_metric_that_is_no_number_names_its_run(home: StudyHome) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from analysis.asked import UnknownNameError
 from analysis.contrasts import contrasts_frame, declared_contrasts
 from analysis.frames import Published, StudyFrames, history_frame, load_studies, load_study
 from analysis.published import read_frame, write_frame
@@ -100,10 +101,17 @@ def test_histories_are_equal_on_request(stored: tuple[StudyHome, HomePaths, str]
     assert len(expected) == 16
     assert_frame_equal(history_frame(Published("toy", uri), run_ids), expected)
     assert_frame_equal(history_frame(Published("toy", uri), run_ids, ["train/loss"]), expected)
-    assert history_frame(home.root, run_ids, ["train/other"]).empty
-    assert history_frame(Published("toy", uri), run_ids, ["train/other"]).dtypes.equals(expected.dtypes)
-    with pytest.raises(TrackerError, match="no published run 'nobody'"):
-        history_frame(Published("toy", uri), ["nobody"])
+    assert_frame_equal(history_frame(Published("toy", uri), run_ids, "train/loss"), expected)
+    waiting = home.confirm_spec("uniformity", 2).run_id
+    for source in (home.root, Published("toy", uri)):
+        assert history_frame(source, waiting, ["train/loss"]).dtypes.equals(expected.dtypes), "it has no step yet"
+        for ids in (run_ids, waiting):
+            with pytest.raises(
+                UnknownNameError, match=r"study 'toy' has no metric 'train/lss'\. Did you mean 'train/loss'"
+            ):
+                history_frame(source, ids, ["train/loss", "train/lss"])
+        with pytest.raises(UnknownNameError, match=f"run '{run_ids[0]}x', 'nobody'. Did you mean '{run_ids[0]}'"):
+            history_frame(source, [*run_ids, run_ids[0] + "x", "nobody"])
 
 
 def test_a_colleague_with_the_url_of_a_server_alone(server: Server, tmp_path: Path) -> None:

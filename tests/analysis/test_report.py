@@ -67,7 +67,7 @@ def test_a_finished_study(finished: tuple[StudyHome, Report]) -> None:
     assert "not corrected for multiplicity): uniformity − continued." in said
     assert "Undetermined, neither significant nor shown to be small: e2mc − continued." in said
     assert "Without a verdict, for the reason in the table: continued − base." in said
-    assert "Unfinished" not in said
+    assert "Incomplete" not in said
 
 
 def test_every_number_leads_to_its_runs(finished: tuple[StudyHome, Report]) -> None:
@@ -106,7 +106,7 @@ def test_an_unfinished_study_says_what_is_missing(home: StudyHome) -> None:
     home.write_run(home.confirm_spec("e2mc", 1, trial_params(home.plan.arm("e2mc"), 0)))
     said = in_one_line(write_report(home.root).text)
     assert "19 of 21 confirm runs completed" in said
-    assert "Unfinished, completed confirm runs: mmcr 1/3 (1 diverged)." in said
+    assert "Incomplete, completed confirm runs: mmcr 1/3 (1 diverged)." in said
     assert "Not used: 1 run(s), 10 CPU s: not trained with the winner's parameters (see runs.csv)." in said
     assert "mmcr, confirm, not there yet: b3-c1" in read_report(home)
     assert f"`{diverged.run_id}` (diverged)" in read_report(home)
@@ -117,7 +117,7 @@ def test_a_study_without_a_finished_run(home: StudyHome) -> None:
     report = write_report(home.root)
     assert {path.name for path in report.files} == UNFINISHED
     assert "0 of 21 confirm runs completed" in report.text
-    assert "can be judged yet" in in_one_line(report.text)
+    assert "can be judged." in in_one_line(report.text)
     assert "no winner yet" in read_report(home, "winners.md")
 
 

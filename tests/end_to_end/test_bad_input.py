@@ -18,7 +18,7 @@ from study.cli import main, run_sweep
 from study.journal.files import read_json, write_json
 from study.orchestration.actions import check_plan, store_plan
 from study.paths import HomePaths
-from study.plan.load import load_plan
+from study.plan.load import load_plan, load_plans
 from tests.fakes.sweep_file import TEXT, edited
 
 ROOT = Path(__file__).parents[2]
@@ -328,3 +328,28 @@ def test_a_frozen_file_is_not_overwritten(tmp_path, capsys, refused):
     blocked = tmp_path / "a file"
     blocked.touch()
     assert f"cannot write into {blocked}" in refused(TEXT, "--freeze", str(blocked))
+
+
+def test_names_that_tables_cannot_hold(refused, tmp_path, capsys):
+    """They are refused, unless the study was begun when they still were allowed; a frozen file of it opens, too."""
+    bad = (
+        TEXT.replace("uniformity:", '"1e3":')
+        .replace("study: example", "study: nan")
+        .replace("knn: {}", "null: {evaluation: knn}")
+    )
+    message = refused(bad, "--dry-run")
+    assert "study: 'nan' reads as a missing value in tables; write e.g. study-nan" in message
+    assert "arms.1e3: '1e3' reads as a number in tables; write e.g. arm-1e3" in message
+    assert "evaluations.null: 'null' reads as a missing value in tables; write e.g. evaluation-null" in message
+    home = HomePaths(tmp_path / "home")
+    study = home.study("nan")
+    study.root.mkdir(parents=True)
+    (plan,) = load_plans(bad, "sweep.yaml", (), lambda _: {"nan", "1e3", "null"})
+    store_plan(study, plan, bad)
+    sweep = tmp_path / "sweep.yaml"
+    for options in (("--dry-run", "--images-per-second", "1000"), ("--freeze", str(tmp_path / "frozen"))):
+        assert run_sweep([str(sweep), "--home", str(home.root), *options]) == 0
+    frozen = (tmp_path / "frozen" / "nan.yaml").read_text()
+    assert load_plans(frozen, "frozen", (), lambda _: {"nan", "1e3", "null"}) == [plan]
+    assert main(["status", "nan", "--home", str(home.root)]) == 0
+    assert "nan: idle" in capsys.readouterr().out

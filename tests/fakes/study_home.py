@@ -23,7 +23,11 @@ START_T = 1_763_800_000.0  # 2025-11-22 08:26:40 UTC
 STARTED = {"t": START_T, "commit": "c0ffee", "dataset_fingerprint": "da7a", "cpu_model": "a CPU"}
 _SHARED = {LR: FloatRange(3e-4, 3e-3, log=True)}
 _WEIGHT = FloatRange(0.01, 100.0, log=True)
-METRICS = {"linear_probe": ("top1_1pct", "top1_10pct", "top1_100pct", "top1_mean"), "knn": ("top1",)}
+METRICS = {
+    "linear_probe": ("top1_1pct", "top1_10pct", "top1_100pct", "top1_mean"),
+    "knn": ("top1",),
+    "emb": ("entropy_mean",),
+}
 
 
 def make_plan(**changes: object) -> Plan:
@@ -194,7 +198,7 @@ class StudyHome:
                 create_once(
                     run.evaluations / f"{request.key}.json",
                     {"schema_version": SCHEMA_VERSION,
-                     "evaluation": {"name": evaluation.name, "params": dict(evaluation.params)},
+                     "evaluation": evaluation.as_json(),
                      "split": request.split, "weights_sha256": weights, "metrics": metrics, "unit": "percent",
                      "cpu_s": 1.0, "t": 0.0, "attempt": 1},
                 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -93,6 +94,13 @@ def names(actions: Iterable[Action]) -> list[tuple[str, int]]:
         for action in actions
         if isinstance(action, Submit)
     ]
+
+
+def test_an_objective_that_is_no_number_is_an_outcome() -> None:
+    world = World().bases()
+    (spec,) = world.runs_of("e2mc", world.trial("e2mc"))
+    world.complete(spec, math.nan)
+    assert world.decide() == [Tell("e2mc", 0, TrialState.INFEASIBLE, None)]
 
 
 def test_bases_come_first_and_those_of_the_searches_before_the_others() -> None:

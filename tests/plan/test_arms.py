@@ -155,7 +155,7 @@ class TestStrength:
             ),
             ({"criterion": "mmcr", "strength": 1, "start": {"strength": 1}}, "start.strength", "keep one"),
             ({"criterion": "mmcr", "start": {"strength": 90}}, "start.strength", "outside of its range [0.2, 20]"),
-            ({"criterion": "mmcr", "start": {"strength": 1, "weight": 1}}, "start.weight", "is not tuned"),
+            ({"criterion": "mmcr", "start": {"strength": 1, "weight": 1}}, "start.weight", "takes its place"),
             ({"criterion": "mmcr", "space": {"strength": {"low": 1, "high": 2}}}, "space.strength", "needs a value in"),
             (
                 {"criterion": "mmcr", "strength": 1.0, "space": {"strength": {"low": 1, "high": 2}}},
@@ -221,8 +221,8 @@ class TestAddedOneAtATime:
         ({"ablate__swap": {"mop": "sigmoid"}}, "ablate.swap.mop", "e2mc has no field 'mop'. Did you mean 'map'?"),
         ({"ablate__swap": {"map": "tanh"}}, "ablate.swap.map", "must be 'normal' or 'sigmoid', but got 'tanh'"),
         ({"ablate__swap": {"map": ["sigmoid", 5]}}, "ablate.swap.map[1]", "must be 'normal' or 'sigmoid'"),
-        ({"ablate__swap": {"map": "normal"}}, "ablate.swap.map", "e2mc has 'normal' already"),
-        ({"ablate__swap": {"nominal_batch_size": None}}, "ablate.swap.nominal_batch_size", "e2mc has None already"),
+        ({"ablate__swap": {"map": "normal"}}, "ablate.swap.map", "e2mc has normal already"),
+        ({"ablate__swap": {"nominal_batch_size": None}}, "ablate.swap.nominal_batch_size", "e2mc has null already"),
         ({"ablate__swap": {"bias_correction": "digamma"}}, "ablate.swap.bias_correction", "its parent's twin"),
         (
             {"arms__e2mc": {"criterion": "e2mc", "entropy_weight": 0, "start": {"covariance_weight": 1}}},
@@ -277,7 +277,7 @@ def test_wrong_ablations_and_presets(change, path, message):
         ({"ablate__arm": "e2cm"}, "ablate.arm", "no arm 'e2cm'. Did you mean 'e2mc'?"),
         ({"ablate__arm": "base"}, "ablate.arm", "'base' is not continued"),
         ({"ablate__arm": "uniformity"}, "ablate.drop[0]", "uniformity has no component 'entropy'. Known: none."),
-        ({"ablate__drop": ["entropy", "entropy"]}, "ablate.drop[1]", "'entropy' twice"),
+        ({"ablate__drop": ["entropy", "entropy"]}, "ablate.drop[1]", "'entropy' stands there twice; keep one"),
         ({"ablate__drop": []}, "ablate.drop", "must hold at least 1"),
         ({"ablate__weights": "shared"}, "ablate.weights", "must be 'tuned' or 'inherited'"),
         ({"ablate": [{"arm": "e2mc", "drop": [5]}]}, "ablate[0].drop[0]", "must be text, but got 5"),
@@ -293,7 +293,7 @@ def test_wrong_arms(change, path, message):
     [
         ({"wait": {"low": 1, "high": 2}}, "wait", "e2mc has no field 'wait' to tune"),
         ({"entropy_wight": {"low": 1, "high": 2}}, "entropy_wight", "Did you mean 'entropy_weight'?"),
-        ({"map": {"low": 1, "high": 2}}, "map", "is 'normal', not a number with a range"),
+        ({"map": {"low": 1, "high": 2}}, "map", "is normal, and a search samples real numbers alone"),
         ({"epsilon": {"low": 2, "high": 1}}, "epsilon", "low < high must hold, but got low=2, high=1"),
         ({"epsilon": {"low": 0, "high": 1, "log": True}}, "epsilon", "a log range needs low > 0"),
         ({"entropy_weight": {"low": -1, "high": 1}}, "entropy_weight", "[-1, 1] holds values that are refused"),

@@ -131,14 +131,14 @@ def test_unknown_keys_inside_what_is_absent_from_the_file():
 @pytest.mark.parametrize(
     ("change", "path", "message"),
     [
-        ({"study": 5}, "study", "must be text, but got 5; write '5' in quotes"),
+        ({"study": 5}, "study", "must be text, but got 5; write a name, e.g. my-study"),
         ({"study": "../elsewhere"}, "study", "may hold letters"),
         ({"study": "größe"}, "study", "may hold letters"),
         ({"study": "x" * 300}, "study", "at most 80 characters, but got 'xxx"),
         (
             {"study": "bases"},
             "study",
-            "is a folder of the study home itself; choose another name, e.g. study: bases-study",
+            "is a folder of the study home itself; write e.g. study-bases",
         ),
         ({"study": "Bases"}, "study", "but for upper and lower case, a folder of the study home itself"),
         ({"study": "default"}, "study", "'default' is MLflow's own experiment"),

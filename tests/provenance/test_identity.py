@@ -22,7 +22,7 @@ _ARMS = (
     " e2mc: {criterion: e2mc}, mmcr: {criterion: mmcr}}"
 )
 PLAN = tiny_plan(f"arms={_ARMS}")
-STORED = Path(registry.__file__).parent
+STUDY = Path(registry.__file__).parents[1]
 
 
 def kinds() -> dict[str, CodeIdentity]:
@@ -117,9 +117,7 @@ def test_an_edit_touches_what_can_execute_it_and_nothing_else(edit, path: str) -
 
 def test_every_file_is_in_the_identities_that_its_edit_changes() -> None:
     """No file of the project is left out of the test above by chance: all others are found by following imports."""
-    everywhere = {
-        path.relative_to(STORED).as_posix() for path in STORED.rglob("*.py") if "__pycache__" not in path.parts
-    }
+    everywhere = {path.relative_to(STUDY).as_posix() for path in STUDY.rglob("*.py") if "__pycache__" not in path.parts}
     assert set(TOUCHED) <= everywhere, "the table names files that there are"
     for name, found in kinds().items():
         assert set(found.files) <= everywhere

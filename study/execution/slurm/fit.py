@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -41,7 +42,8 @@ def check_nodes(resources: Resources, partition: Partition) -> Iterator[Problem]
         yield Problem("cpus", f"{where} has {resources.cpus} CPUs; write `cpus: {most}` or less")
     if "memory_gb" in impossible:
         most_mb = max(node.memory_mb for node in nodes)
-        advice = f"they have at most {_gb(most_mb)}; write `memory_gb: {max(1, most_mb // 1024)}` or less"
+        most_gb = most_mb // 1024 or math.floor(most_mb / 1024 * 100) / 100
+        advice = f"they have at most {_gb(most_mb)}; write `memory_gb: {most_gb:g}` or less"
         yield Problem("memory_gb", f"{where} has {resources.memory_gb:g} GB; {advice}")
     if "constraint" in impossible:
         yield Problem("constraint", f"{where} satisfies {resources.constraint!r}; they have {features_of(nodes)}")

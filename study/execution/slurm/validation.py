@@ -12,6 +12,7 @@ from study.execution.slurm.cluster import read_cluster
 from study.execution.slurm.fit import check_nodes, expand_nodes
 from study.execution.slurm.offer import Cluster, Partition
 from study.plan.site import SLURM_SLOTS, Mode, Resources, Site
+from study.plan.yaml_out import typed
 
 
 def require_valid(site: Site, path: Path) -> None:
@@ -104,8 +105,8 @@ def _check_partition(resources: Resources, partition: Partition, cluster: Cluste
         (accounted, cluster.limits(resources, partition).max_time_min),
     ):
         if limit is not None and resources.time_min > limit:
-            advice = f"{what} allows at most {limit:g}; write `time_min: {limit:g}` or less"
-            yield Problem("time_min", f"{resources.time_min:g} minutes, but {advice}")
+            advice = f"{what} allows at most {typed(limit)}; write `time_min: {typed(limit)}` or less"
+            yield Problem("time_min", f"{typed(resources.time_min)} minutes, but {advice}")
     yield from check_nodes(resources, partition)
 
 

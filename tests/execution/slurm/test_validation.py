@@ -1,4 +1,5 @@
 import os
+import re
 import shlex
 import shutil
 from dataclasses import replace
@@ -246,6 +247,34 @@ def test_sites_that_the_cluster_refuses(cluster, settings, message):
     problems = problems_of(cluster, **settings)
     assert len(problems) == 1
     assert message in problems[0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"partition": "gup"}, {"partition": "off"}, {"time_min": 1441}, {"nodes": 2, "gpus": 2, "mode": Mode.JOBS},
+        {"cpus": 5}, {"memory_gb": 8}, {"account": "labb"}, {"account": "small"}, {"qos": "longg"},
+        {"qos": "long", "partition": "cpu", "account": "lab"}, {"slots": 21}, {"exclude": ("node4",)},
+        {"partition": "high", "qos": "long", "time_min": 2881},
+        {"slots": 16, "runs_per_job": 2, "cpus": 2, "qos": "long"},
+        {"memory_gb": 2, "partition": "small"}, {"time_min": 2_000_000, "partition": "small"},
+    ],
+)  # fmt: skip
+def test_what_is_advised_is_taken(cluster, settings):
+    """Each piece of advice of a message mends that place."""
+    small = Partition("small", max_time_min=1_234_567, nodes=(Node("tiny", 1, 900),))
+    cluster = replace(cluster, partitions=(*cluster.partitions, small))
+    (problem,) = check_site(site_of(**settings), cluster)
+    advised = [(key, float(n)) for key, n in re.findall(r"`(\w+): ([\d.e+]+)`", problem.message)]
+    advised += [
+        (problem.path, name) for name in re.findall(r"Did you mean '(.*)'|it takes (\w+)|Up: (\w+)", problem.message)
+    ]
+    assert advised
+    for key, found in advised:
+        value = "".join(found) if isinstance(found, tuple) else int(found) if found.is_integer() else found
+        better = {**settings, key: (value,) if key == "exclude" else value}
+        assert problem not in check_site(site_of(**better), cluster)
+        assert not [p for p in check_site(site_of(**better), cluster) if p.path == problem.path]
 
 
 def test_every_phase_is_checked_and_nothing_said_twice(cluster):
