@@ -36,7 +36,8 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="run_sweep.py",
         description="Run the study of a sweep file, or carry on with it: only what is missing is done.",
-        epilog="Exit codes: 0 finished, 2 your mistake, 3 finished but some runs failed or an arm came to nothing, 130 interrupted.",
+        epilog="Exit codes: 0 finished, 2 your mistake, 3 finished but some runs failed or an arm came to nothing, "
+        "130 interrupted.",
     )
     parser.add_argument("sweep", metavar="SWEEP", help="sweep file, e.g. sweeps/ablation.yaml")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="e.g. 'confirm.base_seeds=[1,2,3]'")
