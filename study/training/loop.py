@@ -19,13 +19,14 @@ from study.augmentations.base import Augmentation
 from study.errors import DivergedError
 from study.methods.base import MethodNetwork, MethodOutput, Moment
 from study.tensors.images import Images
-from study.tensors.streams import stream_seed
+from study.tensors.streams import seed_global_generators
 from study.training.add_on import AddOn, Pull, norm_over_ranks
 from study.training.diagnostics import describe_projections
 from study.training.feed import Batch, Feed
 from study.training.optimizers import build_optimizer, learning_rate
-from study.training.pairing import epoch_order, pairing_hashes, stream_keys
+from study.training.pairing import epoch_order, has_hashed_views, seed_hashes, stream_keys
 from study.training.precision import Precision
+from study.training.seen import Seen
 from study.training.team import Team
 
 _FLUSH_AFTER_S = 2.0
@@ -106,6 +107,7 @@ class Trainer:
         self._device = device
         self._keys = stream_keys(training)
         self._feed = Feed(images, augmentation, device, self._keys, self.schedule.batch_size)
+        self._seen = Seen(device)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
@@ -115,6 +117,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "criterion_scale": self._add_on.scale,
             "loss_scaler": self._precision.state(),
+            "seen": self._seen.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -124,16 +127,18 @@ class Trainer:
         self._add_on.scale = state["criterion_scale"]
         self._precision.load_state(state["loss_scaler"])
         self.step = int(state["step"])
+        self._seen.load_state(state.get("seen"), self.step)
 
-    def pairing(self) -> dict[str, str]:
-        """Hashes of what arms with equal seeds share, see `pairing_hashes`."""
+    def pairing(self) -> dict[str, Any]:
+        """Hashes of what arms with equal seeds share, see `seed_hashes` and `Seen.hashes`."""
         schedule = self.schedule
-        return pairing_hashes(
+        of_seeds = seed_hashes(
             self._training,
             num_images=schedule.num_images,
             steps_per_epoch=schedule.steps_per_epoch,
             num_views=self._augmentation.num_views,
         )
+        return {**of_seeds, **self._seen.hashes()}
 
     @property
     def is_done(self) -> bool:
@@ -163,10 +168,13 @@ class Trainer:
     def _run(
         self, batches: Iterable[Batch], flush_every: int, must_stop: Callable[[], bool]
     ) -> Iterator[list[StepRecord]]:
+        if self.step == 0:
+            self._seen.start(self.network, self.optimizer)
         self.network.train()
         pending: list[tuple[int, dict[str, Tensor | float]]] = []
         flushed = time.monotonic()
         for batch in batches:
+            self._look(batch)
             metrics = {**self._update(batch.epoch, batch.index, batch.views), **batch.metrics}
             self.step += 1
             pending.append((self.step, metrics))
@@ -195,8 +203,14 @@ class Trainer:
             for index in range(first, per_epoch):
                 yield epoch, index, order[index * size : (index + 1) * size]
 
+    def _look(self, batch: Batch) -> None:
+        self._seen.add(
+            self.step + 1, batch.rows, batch.views, batch_size=self.schedule.batch_size,
+            with_views=has_hashed_views(batch.index, self.schedule.steps_per_epoch),
+        )  # fmt: skip
+
     def _update(self, epoch: int, index: int, views: list[Tensor]) -> dict[str, Tensor | float]:
-        torch.manual_seed(stream_seed("network", *self._keys, epoch, index))
+        seed_global_generators("network", *self._keys, epoch, index)
         moment = Moment(
             self.step, self.schedule.num_steps, self.schedule.steps_per_epoch, self._training["initial"] is not None
         )
