@@ -72,7 +72,7 @@ def seed_global_generators(*keys: int | str) -> None:
 
 @contextmanager
 def global_stream(*keys: int | str) -> Iterator[None]:
-    """Inside, the global generators stand at the beginning of a stream; afterwards, on the CPU, as they stood before."""
+    """Inside, the global generators stand at the beginning of a stream; afterwards, those of the CPU as before."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         seed_global_generators(*keys)
@@ -85,13 +85,14 @@ def global_stream(*keys: int | str) -> Iterator[None]:
 
 def global_states() -> Mapping[str, object]:
     """Where the global generators stand, by name: two calls give equal values when nothing was drawn between them."""
-    name, numbers, *others = np.random.get_state()  # noqa: NPY002
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002
+    numbers = legacy["state"]
     states: dict[str, object] = {
         "Python's `random`": random.getstate(),
-        "numpy's `np.random`": (name, numbers.tobytes(), *others),
+        "numpy's `np.random`": (numbers["key"].tobytes(), numbers["pos"], legacy["has_gauss"]),
         "torch's global generator": torch.get_rng_state().numpy().tobytes(),
     }
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states["torch's generator of the GPU"] = torch.cuda.get_rng_state().numpy().tobytes()
     return states
 

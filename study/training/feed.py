@@ -151,8 +151,8 @@ class Feed:
             images.read(int(self._own(first[2])[0]), self._empty(*images.shape[1:]))
             if names := global_draws(before):
                 raise UserError(
-                    f"{type(images).__name__} draws from {' and '.join(names)} while it decodes an image; threads decode "
-                    "in any order, so that nobody could repeat it: draw in the augmentation instead"
+                    f"{type(images).__name__} draws from {' and '.join(names)} while it decodes an image; threads "
+                    "decode in any order, so that nothing of it could be repeated: draw in the augmentation instead"
                 )
             yield from chain([first], places)
 

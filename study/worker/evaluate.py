@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from study.datasets.base import Split
-from study.evaluations.base import EvaluationTask
 from study.journal.files import create_once, read_json
 from study.plan.components import build
 from study.plan.model import SCHEMA_VERSION, PlannedEvaluation
+from study.tensors.streams import global_stream
+from study.worker.looked_at import images_sha256, labels_sha256
 from study.worker.tasks import ImageSource, Tasks
 from study.worker.workplace import Workplace
 
@@ -52,9 +49,11 @@ class Evaluator:
         planned = PlannedEvaluation.from_json(request["evaluation"])
         evaluation = build("evaluations", planned.component)
         images = self._images(planned, request)
-        task = self._tasks.task(evaluation, split, images)
-        metrics = dict(evaluation(task))
-        details = dict(evaluation.details(task))
+        task, looked_at = self._tasks.task(evaluation, split, images)
+        with global_stream("evaluation", task.dataset, task.label_seed):  # scikit-learn draws from numpy's by default
+            metrics = dict(evaluation(task))
+            seen = {"labels_sha256": labels_sha256(task), "images_sha256": images_sha256(task, looked_at)}
+            details = dict(evaluation.details(task))
         path.parent.mkdir(exist_ok=True)
         result = {
             "schema_version": SCHEMA_VERSION,
@@ -62,7 +61,7 @@ class Evaluator:
             "split": str(split),
             "weights_sha256": self._trained["weights_sha256"],
             "metrics": metrics,
-            "labels_sha256": _labels_sha256(evaluation.label_draws(task), task),
+            **seen,
             "unit": evaluation.unit,
             "cpu_s": time.process_time() - cpu,
             "t": time.time(),
@@ -81,11 +80,3 @@ class Evaluator:
     def _pause(self) -> None:
         if self._must_stop():
             raise InterruptedEvaluation
-
-
-def _labels_sha256(draws: Sequence[NDArray[np.int64]], task: EvaluationTask) -> str:
-    """sha256 (hex) of the labelled pool and of what was drawn from it: equal across the arms of a pair."""
-    content = hashlib.sha256(task.train.labels.astype("<i8").tobytes())
-    for draw in draws:
-        content.update(np.asarray(draw).astype("<i8").tobytes() + b"/")
-    return content.hexdigest()

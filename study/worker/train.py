@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-
-from safetensors.torch import save
+from typing import Any
 
 from study.journal.events import EventWriter
 from study.journal.files import link_once, write_atomic, write_json
@@ -19,6 +18,7 @@ from study.training.assemble import build_network, build_trainer
 from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer, check_finite
 from study.training.optimizers import carry_over
+from study.training.seen import weights_of
 from study.worker.imported import import_base
 from study.worker.preemption import StopWatch, stop_together
 from study.worker.pruning import Pruner
@@ -49,7 +49,8 @@ def train(
         _hand_over(work, network, 0, {}, events, cpu, wall)
         return True
     if training["epochs"] == 0:
-        _hand_over(work, network, 0, paired, events, cpu, wall)
+        loaded = {"loaded_weights": hashlib.sha256(weights_of(network)).hexdigest()}
+        _hand_over(work, network, 0, {**paired, **loaded}, events, cpu, wall)
         return True
     with teammates(work):
         trainer = prepare(work, checkpoint, network)
@@ -120,14 +121,15 @@ def _save(work: Workplace, trainer: Trainer, events: EventWriter) -> None:
 
 
 def _hand_over(
-    work: Workplace, network: MethodNetwork, step: int, paired: Mapping[str, str], events: EventWriter,
+    work: Workplace, network: MethodNetwork, step: int, paired: Mapping[str, Any], events: EventWriter,
     cpu: float, wall: float,
 ) -> None:  # fmt: skip
     """Write weights and result of this attempt; the first attempt to link its result is the run's.
 
-    `paired` are the hashes of what must equal that of other arms with the same seeds.
+    `paired` are the hashes of what must equal that of other arms with the same seeds: `base_weights`, of the file, and
+    those of `Trainer.pairing`.
     """
-    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
+    weights = weights_of(network)
     write_atomic(work.attempt.weights, lambda file: file.write(weights))
     result = {
         "schema_version": SCHEMA_VERSION,
