@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from analysis.contrasts import Contrast, gaps
-from analysis.pairing import pairing_sentence
+from analysis.pairing_words import pairing_sentences
 from analysis.records import RunStatus
 from analysis.render import signed
 from analysis.statistics import ALPHA, PairedTest
@@ -56,7 +56,7 @@ def caveats(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     if plan.unit == "continuation":
         sentences.append("Every statement is for this checkpoint, tuned on it; the unit is the continuation seed.")
     sentences += _amendments(plan)
-    sentences += filter(None, [pairing_sentence(runs, plan)])
+    sentences += pairing_sentences(runs, plan)
     confirm = runs[(runs["phase"] == Phase.CONFIRM) & (runs["code"] != "")]
     versions = confirm["code"].value_counts()
     if len(versions) > 1:
