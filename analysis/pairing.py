@@ -1,8 +1,8 @@
 """The audit of pairing: whether arms with equal seeds started from the same weights and saw the same data.
 
-Compared are hashes of what each run saw while it trained and while it was evaluated, see `study.journal.final`. Runs of
-earlier code kept hashes of what they were given: their base's file, and seeds, which are equal by construction and prove
-nothing. What the audit says is in `analysis.pairing_words`.
+Compared are hashes of what each run saw while it trained and while it was evaluated, see `study.journal.final`. Runs
+of earlier code kept hashes of what they were given: their base's file, and seeds, which are equal by construction and
+prove nothing. What the audit says is in `analysis.pairing_words`.
 """
 
 from __future__ import annotations

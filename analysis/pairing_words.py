@@ -29,6 +29,8 @@ def pairing_sentences(runs: pd.DataFrame, plan: Plan) -> list[str]:
     elif found.given:
         given = f"these are equal {places}, which does not show what was seen"
         return [f"Pairing not audited. {_of(found.old, found)} trained by {_BUT_SEEDS}; {given}."]
+    elif len({(run["arm"], run["base_seed"]) for run in found.runs}) > len({run["base_seed"] for run in found.runs}):
+        return ["Pairing not audited: the completed confirm runs kept no hashes that could be compared."]
     else:
         return [f"Pairing not audited: no two arms have completed confirm runs with equal {_unit(plan)}."]
     return [*sentences, *_gaps(found)]
@@ -42,8 +44,8 @@ def _gaps(found: Audit) -> list[str]:
     if found.late:
         first = _list(sorted({run["seen_steps"].partition("-")[0] for run in found.late}, key=int))
         sentences.append(
-            f"{_of(found.late, found)} resumed from a checkpoint of earlier code: their weights were not compared, their "
-            f"images and views from step {first} on."
+            f"{_of(found.late, found)} resumed from a checkpoint of earlier code: their weights were not compared, "
+            f"their images and views from step {first} on."
         )
     still = [run for run in found.runs if run["loaded_weights"] and not run["seen_rows"]]
     if still and IMAGES in found.compared:

@@ -65,9 +65,9 @@ def outcome(state: RunState) -> dict[str, Any]:
     Keys: `is_trained`; `failure_kind` and `failure` of the newest attempt, if it failed; `num_attempts` that began;
     `interruptions`, the classes of endings that were not the run's own doing, in their order, with "; " between;
     `cpu_s` of all attempts; `code` that trained it; and of the first attempt that started: git `commit`, sha256 of
-    the training files (`dataset`; several where attempts found other ones), `cpu_model`, `python`, `libraries`, and when
-    (`start_t`, seconds since the epoch); `end_t`, when the newest event happened; `reused`, the run of another study that
-    this one was taken from. And what must equal that of other arms with the same seeds, see `_seen`.
+    the training files (`dataset`; several where attempts found other ones), `cpu_model`, `python`, `libraries`, and
+    when (`start_t`, seconds since the epoch); `end_t`, when the newest event happened; `reused`, the run of another
+    study that this one was taken from. And what must equal that of other arms with the same seeds, see `_seen`.
     """
     started = next((a.started for a in state.attempts if a.started is not None), {})
     last = state.last
@@ -97,10 +97,10 @@ def _seen(state: RunState) -> dict[str, str]:
     """What an audit of pairing compares: hashes, or "" where a run has none.
 
     Of what the run saw: `loaded_weights` and `loaded_moments` before its first step; `seen_rows` of the images and
-    `seen_views`, with `view_sketch`, numbers that differ little where views differ by rounding; `seen_steps`, which steps
-    these cover, `1-80/4` for 80 with the views of 4; `evaluated`, `<key>=<labels and draws>/<images>` of each evaluation.
-    Of what it was given: `base_weights`, the file of its base; `data_stream`, the seeds of order and augmentation, and
-    `label_draws` of all evaluations, which are all that runs of earlier code have.
+    `seen_views`, with `view_sketch`, numbers that differ little where views differ by rounding; `seen_steps`, which
+    steps these cover, `1-80/4` for 80 with the views of 4; `evaluated`, for each evaluation `<key>=<labels and
+    draws>/<images>`. Of what it was given, all that runs of earlier code have: `base_weights`, the file of its base;
+    `data_stream`, the seeds of order and augmentation; `label_draws` of all evaluations.
     """
     paired, found = (state.trained or {}).get("paired", {}), sorted(state.evaluations.items())
     covered = "{first_step}-{last_step}/{num_view_steps}".format_map(paired) if "rows" in paired else ""
