@@ -32,6 +32,7 @@ _WORDS = 8  # of 32 bits, in a sha256
 _LANES = 4  # of a sketch
 _FRACTION_BITS = 20  # of what is added to a sketch: sums of whole numbers do not depend on their order
 _LARGEST = 2.0**50
+_MOST_PIXELS = 2**20  # that are projected at once: 8 MB
 _DIGITS = 6  # of a finished sketch
 _MASK = 2**32 - 1
 _header = struct.Struct("<qqq").pack
@@ -147,16 +148,19 @@ def _sum(digests: list[bytes]) -> NDArray[np.int64]:
 
 def _of_views(pixels: NDArray[np.float32], step: int, first: int, batch_size: int) -> NDArray[np.int64]:
     """What the views of some images add: the words of their sha256s, and their part of the sketch."""
-    across = _signs(np.arange(pixels.shape[1], dtype=np.uint64))
-    places = np.arange(first, first + len(pixels), dtype=np.uint64) + np.uint64(step * batch_size)
-    digests, sketch = [], np.zeros(_LANES)
-    for i, (row, signs) in enumerate(zip(pixels, _signs(places), strict=True)):
-        digest = hashlib.sha256(_header(step, first + i, pixels.shape[1]))
+    width, digests = pixels.shape[1], []
+    for place, row in enumerate(pixels, start=first):
+        digest = hashlib.sha256(_header(step, place, width))
         digest.update(row)
         digests.append(digest.digest())
+    across = _signs(np.arange(width, dtype=np.uint64))
+    places = _signs(np.arange(first, first + len(pixels), dtype=np.uint64) + np.uint64(step * batch_size))
+    sketch, at_once = np.zeros(_LANES), max(1, _MOST_PIXELS // width)
+    for start in range(0, len(pixels), at_once):
+        part = slice(start, start + at_once)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite ends the training elsewhere
-            projected = np.nan_to_num((row.astype(np.float64) @ across) * signs * 2.0**_FRACTION_BITS)
-        sketch += np.rint(projected.clip(-_LARGEST, _LARGEST))
+            projected = np.nan_to_num((pixels[part].astype(np.float64) @ across) * places[part] * 2.0**_FRACTION_BITS)
+        sketch += np.rint(projected.clip(-_LARGEST, _LARGEST)).sum(axis=0)
     return np.concatenate([_sum(digests), sketch.astype(np.int64)])
 
 
