@@ -57,7 +57,8 @@ class Audit:
         runs: the runs.
         compared: what → the runs, by id, of which it was seen and compared with another arm's.
         given: the runs of which something was compared that they were given.
-        cells: the seeds at which something was compared: of the base, or of base and continuation.
+        cells: the seeds at which something was compared that was seen: of the base, or of base and continuation.
+        given_cells: the seeds at which something was compared that was given.
         unlike: (what, arm) → the seeds at which it differs from what most arms have.
         rounded: the runs whose views differ from most others' by rounding.
     """
@@ -66,6 +67,7 @@ class Audit:
     compared: dict[str, dict[str, Run]] = field(default_factory=dict)
     given: dict[str, Run] = field(default_factory=dict)
     cells: set[tuple[int, ...]] = field(default_factory=set)
+    given_cells: set[tuple[int, ...]] = field(default_factory=set)
     unlike: dict[tuple[str, str], list[tuple[int, ...]]] = field(default_factory=dict)
     rounded: set[str] = field(default_factory=set)
 
@@ -94,12 +96,14 @@ def audit(runs: pd.DataFrame, plan: Plan) -> Audit:
         for fact in _facts(run, plan, is_old_study=is_old_study):
             groups.setdefault((fact.what, fact.where, fact.seeds), []).append(fact)
     for (what, _, seeds), facts in groups.items():
-        if len({fact.run["arm"] for fact in facts}) > 1:
+        for seen in {fact.is_seen for fact in facts}:
+            alike = [fact for fact in facts if fact.is_seen is seen]
+            if len({fact.run["arm"] for fact in alike}) < 2:
+                continue
+            by_id = found.compared.setdefault(what, {}) if seen else found.given
+            by_id.update((fact.run["run_id"], fact.run) for fact in alike)
             if plan.unit == "base" or len(seeds) > 1:
-                found.cells.add(seeds[:1] if plan.unit == "base" else seeds)
-            for fact in facts:
-                by_id = found.compared.setdefault(what, {}) if fact.is_seen else found.given
-                by_id[fact.run["run_id"]] = fact.run
+                (found.cells if seen else found.given_cells).add(seeds[:1] if plan.unit == "base" else seeds)
         for fact, is_rounding in _unlike(facts, plan.reference):
             if is_rounding:
                 found.rounded.add(fact.run["run_id"])

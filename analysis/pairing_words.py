@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ def pairing_sentences(runs: pd.DataFrame, plan: Plan) -> list[str]:
     if not found.runs:
         return []
     compared = _list([_phrase(what, found) for what in found.compared])
-    places = _places(found, plan)
+    places = _places(found.cells, found, plan)
     sentences = []
     if found.unlike:
         differ = "; ".join(f"{what} of {arm} ({_at(seeds)})" for (what, arm), seeds in found.unlike.items())
@@ -27,7 +27,7 @@ def pairing_sentences(runs: pd.DataFrame, plan: Plan) -> list[str]:
     elif compared:
         sentences.append(f"Pairing audited by hashes of what runs saw, {places}: arms have equal {compared}.")
     elif found.given:
-        given = f"these are equal {places}, which does not show what was seen"
+        given = f"these are equal {_places(found.given_cells, found, plan)}, which does not show what was seen"
         return [f"Pairing not audited. {_of(found.old, found)} trained by {_BUT_SEEDS}; {given}."]
     elif len({(run["arm"], run["base_seed"]) for run in found.runs}) > len({run["base_seed"] for run in found.runs}):
         return ["Pairing not audited: the completed confirm runs kept no hashes that could be compared."]
@@ -50,8 +50,9 @@ def _gaps(found: Audit) -> list[str]:
     still = [run for run in found.runs if run["loaded_weights"] and not run["seen_rows"]]
     if still and IMAGES in found.compared:
         arms = _list(sorted({str(run["arm"]) for run in still}))
-        sentences.append(f"Without images and views, because not continued: {len(still)} runs of {arms}.")
-    lonely = sorted({str(run["base_seed"]) for run in found.runs} - {str(cell[0]) for cell in found.cells}, key=int)
+        sentences.append(f"Without images and views, because not continued: {_runs(len(still))} of {arms}.")
+    together = {str(cell[0]) for cell in found.cells | found.given_cells}
+    lonely = sorted({str(run["base_seed"]) for run in found.runs} - together, key=int)
     if lonely:
         sentences.append(f"Not compared, because one arm alone has completed runs there: base seed {_list(lonely)}.")
     return sentences
@@ -72,12 +73,19 @@ def _phrase(what: str, found: Audit) -> str:
         EVALUATED: "evaluated images",
     }[what]
     rounded = found.rounded & runs.keys() if what == VIEWS else set[str]()
-    return f"{words} ({len(runs)} runs{f', {len(rounded)} of them up to rounding' if rounded else ''})"
+    return f"{words} ({_runs(len(runs))}{f', {len(rounded)} of them up to rounding' if rounded else ''})"
 
 
-def _places(found: Audit, plan: Plan) -> str:
-    num = len(found.cells)
-    return f"at the one {_unit(plan)[:-1]}" if num == 1 else f"within each of {num} {_unit(plan)}"
+def _places(cells: Collection[tuple[int, ...]], found: Audit, plan: Plan) -> str:
+    width = 1 if plan.unit == "base" else 2
+    total = len({(run["base_seed"], run["continuation_seed"])[:width] for run in found.runs})
+    if len(cells) < total:
+        return f"within {len(cells)} of {total} {_unit(plan)}"
+    return f"at the one {_unit(plan)[:-1]}" if total == 1 else f"within each of {total} {_unit(plan)}"
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def _unit(plan: Plan) -> str:

@@ -152,6 +152,13 @@ class TestWhatCannotBeCompared:
         assert "1 of 6 completed confirm runs were trained by earlier code" in text
         assert "what they saw was not compared" in text
 
+    def test_seeds_at_which_all_runs_are_of_earlier_code_do_not_count(self) -> None:
+        """As where seeds were added to a study."""
+        text = said(frame(*(self.old(arm, 2) for arm in ARMS)))
+        assert "within 1 of 2 base seeds: arms have equal weights before the first step (3 runs)" in text
+        assert "3 of 6 completed confirm runs were trained by earlier code" in text
+        assert "1 run of base" in text and "one arm alone" not in text
+
     def test_frames_without_the_columns_are_of_earlier_code(self) -> None:
         runs = frame(*(self.old(arm, base) for arm in ARMS for base in (1, 2))).drop(columns=[*OLD, "evaluated"])
         assert unpaired_arms(runs, PLAN) == {}
@@ -182,7 +189,7 @@ class TestWhatCannotBeCompared:
 
     def test_a_base_at_which_one_arm_stands_alone_is_named(self) -> None:
         runs = frame()[lambda f: (f["base_seed"] == 1) | (f["arm"] == "continued")]
-        assert "at the one base seed: arms have equal" in said(runs)
+        assert "within 1 of 2 base seeds: arms have equal" in said(runs)
         assert "Not compared, because one arm alone has completed runs there: base seed 2." in said(runs)
 
 
