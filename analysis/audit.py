@@ -12,6 +12,7 @@ from study.plan.model import Phase, Plan
 
 _STATES = (RunStatus.DIVERGED, RunStatus.FAILED, RunStatus.INCOMPLETE)
 _HASH_DIGITS, _MESSAGE_CHARACTERS = 12, 200
+_LONG_HASH = rf"(\w{{{_HASH_DIGITS}}})\w+"  # of which a run has several when its data changed between its attempts
 
 
 def budget_table(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -84,7 +85,7 @@ def environment_table(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
                 "arm": arm.name,
                 "code": _values(own["code"].str[:_HASH_DIGITS]),
                 "commit": _values(own["commit"].str[:_HASH_DIGITS]),
-                "data": _values(own["dataset"].str[:_HASH_DIGITS]),
+                "data": _values(own["dataset"].str.replace(_LONG_HASH, r"\1", regex=True)),
                 "Python": _values(own["python"]),
                 "libraries": _values(own["libraries"]),
                 "CPU": _values(own["cpu_model"]),

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.pairing import DRAWS, EVALUATED, IMAGES, MOMENTS, VIEWS, WEIGHTS, Audit, audit
 from study.plan.model import Plan
 
+_ORDER = (WEIGHTS, MOMENTS, IMAGES, VIEWS, DRAWS, EVALUATED)
 _BUT_SEEDS = "earlier code, which kept hashes of seeds and of the base's file alone"
 
 
@@ -17,7 +18,7 @@ def pairing_sentences(runs: pd.DataFrame, plan: Plan) -> list[str]:
     found = audit(runs, plan)
     if not found.runs:
         return []
-    compared = _list([_phrase(what, found) for what in found.compared])
+    compared = _list([_phrase(what, found) for what in _ORDER if what in found.compared])
     places = _places(found.cells, found, plan)
     sentences = []
     if found.unlike:

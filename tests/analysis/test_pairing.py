@@ -48,8 +48,8 @@ def test_what_was_compared_is_said_with_numbers() -> None:
     assert unpaired_arms(frame(), PLAN) == {}
     assert said(frame()) == (
         "Pairing audited by hashes of what runs saw, within each of 2 base seeds: arms have equal weights before the "
-        "first step (6 runs), label draws (6 runs), evaluated images (6 runs), images in all 20 steps (4 runs) and "
-        "views in 4 of them, the first and the last of every epoch (4 runs). "
+        "first step (6 runs), images in all 20 steps (4 runs), views in 4 of them, the first and the last of every "
+        "epoch (4 runs), label draws (6 runs) and evaluated images (6 runs). "
         "Without images and views, because not continued: 2 runs of base."
     )
 

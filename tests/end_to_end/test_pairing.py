@@ -36,8 +36,8 @@ _ROOT = Path(__file__).parents[2]
 _UNTUNED = SWEEP.replace("tune: {objective: knn/top1, trials_per_arm: 2, base_seeds: [101]}", "tune: none")
 _AUDITED = (
     "Pairing audited by hashes of what runs saw, at the one base seed: arms have equal weights before the first step "
-    "(3 runs), label draws (3 runs), evaluated images (3 runs), images in all 4 steps (2 runs) and views in 4 of them, "
-    "the first and the last of every epoch (2 runs)."
+    "(3 runs), images in all 4 steps (2 runs), views in 4 of them, the first and the last of every epoch (2 runs), "
+    "label draws (3 runs) and evaluated images (3 runs)."
 )
 
 
@@ -243,4 +243,4 @@ def test_an_augmentation_of_ones_own_through_the_real_command(
         assert "audited" not in text
     else:
         assert "Pairing audited by hashes of what runs saw, at the one base seed: arms have equal weights" in text
-        assert "images in all 2 steps (2 runs) and views in 2 of them" in text
+        assert "images in all 2 steps (2 runs), views in 2 of them" in text
