@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,7 +70,11 @@ class Schedule:
 
 
 class Trainer:
-    """One run in memory: network, optimiser and the step they stand at."""
+    """One run in memory: network, optimiser and the step they stand at.
+
+    Attributes:
+        loaded_from: the file that the network's weights are from, to be set before the first step; see `Seen.start`.
+    """
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class Trainer:
         """
         self.schedule = Schedule(len(images), training["batch_size"], training["epochs"])
         self.step = 0
+        self.loaded_from: Path | None = None
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.micro_batch_size = training["numerics"]["micro_batch_size"]
         if training["numerics"].get("compile"):
@@ -169,7 +175,7 @@ class Trainer:
         self, batches: Iterable[Batch], flush_every: int, must_stop: Callable[[], bool]
     ) -> Iterator[list[StepRecord]]:
         if self.step == 0:
-            self._seen.start(self.network, self.optimizer)
+            self._seen.start(self.network, self.optimizer, self.loaded_from)
         self.network.train()
         pending: list[tuple[int, dict[str, Tensor | float]]] = []
         flushed = time.monotonic()

@@ -15,15 +15,16 @@ Views are numbers with rounding: processors of another kind give other last bits
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import struct
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from study.training.team import Team
@@ -48,16 +49,22 @@ class Seen:
         self._sums = torch.zeros(2 * _WORDS + _LANES, dtype=torch.int64)  # of all processes, in every process
         self._first_step, self._num_steps, self._num_view_steps, self._num_pixels = 1, 0, 0, 0
 
-    def start(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Hash what the training begins with: to be called before its first step."""
-        self._weights = self._agreed(hashlib.sha256(weights_of(network)).digest())
+    def start(self, network: nn.Module, optimizer: torch.optim.Optimizer, loaded_from: Path | None = None) -> None:
+        """Hash what the training begins with: to be called before its first step.
+
+        Args:
+            network: hashed by `network_sha256`.
+            optimizer: its moments count, not its settings.
+            loaded_from: the file that the weights are from.
+        """
+        self._weights = self._agreed(network_sha256(network, loaded_from))
         moments = {
-            f"{parameter}.{name}": value.detach().cpu().contiguous()
+            f"{parameter}.{name}": value
             for parameter, values in optimizer.state_dict()["state"].items()
             for name, value in values.items()
             if isinstance(value, Tensor)
         }
-        self._moments = self._agreed(hashlib.sha256(save(moments)).digest()) if moments else ""
+        self._moments = self._agreed(_hashed(moments)) if moments else ""
 
     def add(self, step: int, rows: Tensor, views: Iterable[Tensor], *, batch_size: int, with_views: bool) -> None:
         """Add one step.
@@ -107,10 +114,10 @@ class Seen:
     def hashes(self) -> dict[str, Any]:
         """Return what a run keeps of it.
 
-        Keys: `loaded_weights`, the sha256 of the file that would hold the weights (so for a continuation that of its
-        base's `weights.safetensors`), and `loaded_moments`, "" when the training has not been seen from its first step
-        on, or the optimiser was empty; `rows` and `views`, 64 hex digits; `sketch`, numbers of the size of a pixel's
-        root mean square; `first_step`, `last_step` and `num_view_steps`, which steps these cover.
+        Keys: `loaded_weights`, for a continuation the sha256 of its base's file unless the weights are others, and
+        `loaded_moments`, "" when the training has not been seen from its first step on, or the optimiser was empty;
+        `rows` and `views`, 64 hex digits; `sketch`, numbers of the size of a pixel's root mean square; `first_step`,
+        `last_step` and `num_view_steps`, which steps these cover.
         """
         sums = self._sums.tolist()
         rows, views = (struct.pack("<8I", *sums[i : i + _WORDS]).hex() for i in (0, _WORDS))
@@ -126,18 +133,45 @@ class Seen:
             "num_view_steps": self._num_view_steps,
         }
 
-    def _agreed(self, digest: bytes) -> str:
+    def _agreed(self, digest: str) -> str:
         """A hash that all processes have; where they differ, one that none of them has."""
-        own = torch.from_numpy(_sum([digest]))
+        own = torch.from_numpy(_sum([bytes.fromhex(digest)]))
         total = self._team.total(own, self._device).cpu()
         if torch.equal(total, own * self._team.size):
-            return digest.hex()
+            return digest
         return hashlib.sha256(total.numpy().tobytes()).hexdigest()
 
 
-def weights_of(network: nn.Module) -> bytes:
-    """The weights as `weights.safetensors` holds them."""
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
+def network_sha256(network: nn.Module, like: Path | None = None) -> str:
+    """Hash all weights and buffers of a network, one tensor at a time: a copy of the whole may be a gigabyte.
+
+    Args:
+        network: on any device.
+        like: a safetensors file with tensors of the same names. The hash is that of the file, if it held these weights.
+    """
+    state: Mapping[str, Tensor] = network.state_dict()
+    if like is None:
+        return _hashed(state)
+    with like.open("rb") as file:
+        size = file.read(8)
+        header = file.read(int.from_bytes(size, "little"))
+    places = {name: place["data_offsets"] for name, place in json.loads(header).items() if name != "__metadata__"}
+    digest = hashlib.sha256(size + header)
+    for name in sorted(places, key=places.__getitem__):
+        digest.update(_bytes(state[name]))
+    return digest.hexdigest()
+
+
+def _hashed(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _sum(digests: list[bytes]) -> NDArray[np.int64]:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from safetensors.torch import save
+
 from study.journal.events import EventWriter
 from study.journal.files import link_once, write_atomic, write_json
 from study.methods.base import MethodNetwork
@@ -18,7 +20,7 @@ from study.training.assemble import build_network, build_trainer
 from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer, check_finite
 from study.training.optimizers import carry_over
-from study.training.seen import weights_of
+from study.training.seen import network_sha256
 from study.worker.imported import import_base
 from study.worker.preemption import StopWatch, stop_together
 from study.worker.pruning import Pruner
@@ -49,7 +51,8 @@ def train(
         _hand_over(work, network, 0, {}, events, cpu, wall)
         return True
     if training["epochs"] == 0:
-        loaded = {"loaded_weights": hashlib.sha256(weights_of(network)).hexdigest()}
+        like = trained_attempt(work.base).weights if is_continuation else None
+        loaded = {"loaded_weights": network_sha256(network, like)}
         _hand_over(work, network, 0, {**paired, **loaded}, events, cpu, wall)
         return True
     with teammates(work):
@@ -71,6 +74,8 @@ def prepare(work: Workplace, checkpoint: Resumption | None, network: MethodNetwo
     if work.num_processes > 1:
         synchronise(network, work.device)
     trainer = build_trainer(training, network, work.dataset.unlabelled(work.folder), work.device)
+    if is_continuation:
+        trainer.loaded_from = trained_attempt(work.base).weights
     if checkpoint:
         trainer.load_state(checkpoint.state)
     elif is_continuation and training["optimizer"]["state"] == "keep":
@@ -129,7 +134,7 @@ def _hand_over(
     `paired` are the hashes of what must equal that of other arms with the same seeds: `base_weights`, of the file, and
     those of `Trainer.pairing`.
     """
-    weights = weights_of(network)
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
     write_atomic(work.attempt.weights, lambda file: file.write(weights))
     result = {
         "schema_version": SCHEMA_VERSION,

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from analysis.pairing import ROUNDING
 from study.augmentations.base import Augmentation
@@ -29,7 +29,7 @@ from study.training.assemble import build_network, component, set_numerics
 from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer
 from study.training.pairing import has_hashed_views
-from study.training.seen import Seen
+from study.training.seen import Seen, network_sha256
 from tests.fakes.planted import GLOBAL, OTHER, Brightness, Drawing, plant
 from tests.fakes.tiny_study import data_folder, tiny_plan
 
@@ -91,7 +91,7 @@ def hex_of_sums(digests: list[bytes]) -> str:
     return struct.pack("<8I", *sums).hex()
 
 
-def test_hashes_are_of_what_the_network_is_shown(images: Tensor) -> None:
+def test_hashes_are_of_what_the_network_is_shown(images: Tensor, tmp_path: Path) -> None:
     """Against what a hook in the network sees, and what an augmentation is given."""
     shown: list[list[Tensor]] = []
     given: list[Tensor] = []
@@ -102,7 +102,8 @@ def test_hashes_are_of_what_the_network_is_shown(images: Tensor) -> None:
             return super().__call__(images, generator, view, part)
 
     made = trainer(images, Recorder())
-    before = {name: tensor.clone().contiguous() for name, tensor in made.network.state_dict().items()}
+    made.loaded_from = tmp_path / "weights.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in made.network.state_dict().items()}, made.loaded_from)
     made.network.register_forward_pre_hook(lambda _, inputs: shown.append([view.clone() for view in inputs[0]]))
     found = trained(made)
 
@@ -117,7 +118,7 @@ def test_hashes_are_of_what_the_network_is_shown(images: Tensor) -> None:
                 header = struct.pack("<3q", step, place, 2 * 28 * 28)
                 views.append(hashlib.sha256(header + pixels).digest())
     assert (found["rows"], found["views"]) == (hex_of_sums(rows), hex_of_sums(views))
-    assert found["loaded_weights"] == hashlib.sha256(save(before)).hexdigest()
+    assert found["loaded_weights"] == hashlib.sha256(made.loaded_from.read_bytes()).hexdigest()
     assert (found["first_step"], found["last_step"], found["num_view_steps"]) == (1, STEPS, 4)
 
 
@@ -134,6 +135,23 @@ def test_arms_are_paired_whatever_their_criterion_and_parameters(images: Tensor,
 def test_other_seeds_see_something_else(images: Tensor, seeds: dict[str, int]) -> None:
     ours, theirs = trained(trainer(images), 1), trained(trainer(images, **seeds), 1)  # type: ignore[arg-type]
     assert differing(ours, theirs) == {"rows", "views"} | ({"loaded_weights"} if "base" in seeds else set())
+
+
+@pytest.mark.parametrize("is_like_a_file", [True, False])
+def test_every_tensor_of_a_network_counts(tmp_path: Path, is_like_a_file: bool) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
+    network.register_buffer("rough", torch.ones(3, dtype=torch.bfloat16))
+    network.register_buffer("flag", torch.tensor(True))
+    file = tmp_path / "weights.safetensors"
+    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, file, {"from": "elsewhere"})
+    like = file if is_like_a_file else None
+    seen = [network_sha256(network, like)]
+    assert (seen[0] == hashlib.sha256(file.read_bytes()).hexdigest()) is is_like_a_file
+    assert network_sha256(network.to(memory_format=torch.contiguous_format), like) == seen[0]
+    for tensor in network.state_dict().values():
+        tensor.detach().copy_(~tensor if tensor.dtype == torch.bool else tensor + 1)
+        seen.append(network_sha256(network, like))
+    assert len(set(seen)) == len(seen) == 10
 
 
 class TestWhatDiffers:
