@@ -73,7 +73,7 @@ class Audit:
 
     @property
     def old(self) -> list[Run]:
-        """The runs that kept hashes of what they were given alone."""
+        """The runs that kept only hashes of what they were given."""
         return [run for run in self.runs if not run["loaded_weights"] and not run["seen_rows"]]
 
     @property

@@ -10,7 +10,7 @@ from analysis.pairing import DRAWS, EVALUATED, IMAGES, MOMENTS, VIEWS, WEIGHTS, 
 from study.plan.model import Plan
 
 _ORDER = (WEIGHTS, MOMENTS, IMAGES, VIEWS, DRAWS, EVALUATED)
-_BUT_SEEDS = "earlier code, which kept hashes of seeds and of the base's file alone"
+_BUT_SEEDS = "earlier code, which kept only hashes of seeds and of the base's file"
 
 
 def pairing_sentences(runs: pd.DataFrame, plan: Plan) -> list[str]:
@@ -55,7 +55,7 @@ def _gaps(found: Audit) -> list[str]:
     together = {str(cell[0]) for cell in found.cells | found.given_cells}
     lonely = sorted({str(run["base_seed"]) for run in found.runs} - together, key=int)
     if lonely:
-        sentences.append(f"Not compared, because one arm alone has completed runs there: base seed {_list(lonely)}.")
+        sentences.append(f"Not compared, because only one arm has completed runs there: base seed {_list(lonely)}.")
     return sentences
 
 

@@ -55,9 +55,9 @@ def stream(*keys: int | str) -> torch.Generator:
 
 
 def seed_global_generators(*keys: int | str) -> None:
-    """Let the global generators of Python, numpy and torch, on all devices, stand at the beginning of a stream.
+    """Seed the global generators of Python, numpy and torch, on all devices.
 
-    They belong to the process: where several threads draw from them, nobody knows who gets which number.
+    They belong to the process: where several threads draw from them, which thread gets which number is chance.
 
     Args:
         keys: see `stream_seed`. Torch's generator gets that seed, numpy's its low 32 bits.
@@ -78,7 +78,7 @@ def _has_accelerator() -> bool:
 
 @contextmanager
 def global_stream(*keys: int | str) -> Iterator[None]:
-    """Inside, the global generators stand at the beginning of a stream; afterwards, those of the CPU as before."""
+    """Inside, the global generators are seeded; afterwards, those of the CPU are as they were before."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         seed_global_generators(*keys)

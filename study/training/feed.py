@@ -5,7 +5,7 @@ before compute: a few batches ahead, so that memory is bounded. Neither changes 
 that is random is a function of (seeds, epoch, step).
 
 Threads, not processes: decoding leaves the interpreter's lock, attempts are forked, and they handle signals. They run
-code of datasets alone; augmentations run in the main thread, because the global generators, which some draw from, are
+only code of datasets; augmentations run in the main thread, because the global generators, which some draw from, are
 shared by all threads.
 """
 

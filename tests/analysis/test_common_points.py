@@ -51,8 +51,8 @@ def test_starts_and_guesses_of_the_sampler_may_differ(number: int) -> None:
 
 
 def test_nothing_is_said_where_nothing_can_be_compared() -> None:
-    alone = trials()[lambda f: f["arm"] == "mmcr"]
-    assert common_points_sentence(alone, PLAN, 10) == common_points_sentence(trials(1), PLAN, 10) == ""
+    single = trials()[lambda f: f["arm"] == "mmcr"]
+    assert common_points_sentence(single, PLAN, 10) == common_points_sentence(trials(1), PLAN, 10) == ""
     narrow = FloatRange(3e-4, 1e-3, log=True)
     arms = tuple(replace(arm, space={**arm.space, LR: narrow}) if arm.name == "mmcr" else arm for arm in PLAN.arms)
     few = trials()[lambda f: f["arm"].isin(["mmcr", "continued"])]

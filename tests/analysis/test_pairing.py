@@ -129,9 +129,9 @@ class TestWhatCannotBeCompared:
         runs = frame(*(self.old(arm, base) for arm in ARMS for base in (1, 2)))
         assert unpaired_arms(runs, PLAN) == {}
         assert said(runs) == (
-            "Pairing not audited. All 6 completed confirm runs were trained by earlier code, which kept hashes of "
-            "seeds and of the base's file alone; these are equal within each of 2 base seeds, which does not show what "
-            "was seen."
+            "Pairing not audited. All 6 completed confirm runs were trained by earlier code, which kept only hashes of "
+            "seeds and of the base's file; these are equal within each of 2 base seeds, which does not show what was "
+            "seen."
         )
 
     def test_that_they_were_given_something_else_is_found(self) -> None:
@@ -157,7 +157,7 @@ class TestWhatCannotBeCompared:
         text = said(frame(*(self.old(arm, 2) for arm in ARMS)))
         assert "within 1 of 2 base seeds: arms have equal weights before the first step (3 runs)" in text
         assert "3 of 6 completed confirm runs were trained by earlier code" in text
-        assert "1 run of base" in text and "one arm alone" not in text
+        assert "1 run of base" in text and "only one arm" not in text
 
     def test_frames_without_the_columns_are_of_earlier_code(self) -> None:
         runs = frame(*(self.old(arm, base) for arm in ARMS for base in (1, 2))).drop(columns=[*OLD, "evaluated"])
@@ -187,10 +187,10 @@ class TestWhatCannotBeCompared:
             assert said(runs) == nothing and unpaired_arms(runs, PLAN) == {}
         assert said(frame().assign(status="failed")) == "" == said(frame()[:0])
 
-    def test_a_base_at_which_one_arm_stands_alone_is_named(self) -> None:
+    def test_a_base_at_which_only_one_arm_has_runs_is_named(self) -> None:
         runs = frame()[lambda f: (f["base_seed"] == 1) | (f["arm"] == "continued")]
         assert "within 1 of 2 base seeds: arms have equal" in said(runs)
-        assert "Not compared, because one arm alone has completed runs there: base seed 2." in said(runs)
+        assert "Not compared, because only one arm has completed runs there: base seed 2." in said(runs)
 
 
 def test_label_draws_may_differ_between_continuations_when_these_are_the_unit() -> None:

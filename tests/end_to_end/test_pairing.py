@@ -1,6 +1,6 @@
 """What makes arms unlike is planted in studies on real images, and the report says what and where; or that all is well.
 
-Workers and report are the real ones. Most run in this process, where a fault can be planted in one arm alone; one study
+Workers and report are the real ones. Most run in this process, where a fault can be planted in one arm; one study
 is run by the real command, in processes of its own, with an augmentation as users write them.
 """
 
@@ -129,7 +129,7 @@ def test_global_generators_that_are_not_seeded(
 
 
 @pytest.mark.parametrize("source", [*OTHER, "criterion"])
-def test_randomness_that_is_nobodys(few: Path, tmp_path: Path, source: str) -> None:
+def test_randomness_that_cannot_be_seeded(few: Path, tmp_path: Path, source: str) -> None:
     run(tmp_path, plan_of("drawing", f"{{name: brightness, source: {source}}}", f"dataset={_FEW}"), few)
     check_not_paired(tmp_path, "views")
 

@@ -1,4 +1,4 @@
-"""Components of one's own, as they should not be written: their randomness is no function of a generator's alone."""
+"""Components of one's own, as they should not be written: they draw from elsewhere than their generator."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ PAIRED = {
 SEEN = [name for name in PAIRED if name not in ("base_weights", "order", "augmentation")]
 
 
-def test_what_a_run_saw_stands_beside_what_it_was_given() -> None:
+def test_what_a_run_saw_is_told_beside_what_it_was_given() -> None:
     draws = {"b": {"labels_sha256": "l", "images_sha256": "i"}, "a": {"labels_sha256": "k"}, "c": {}}
     found = outcome(RunState(trained={"paired": PAIRED}, evaluations=draws))
     assert (found["base_weights"], found["loaded_weights"], found["loaded_moments"]) == ("w", "w", "m")
