@@ -23,7 +23,7 @@ def pairing_sentences(runs: pd.DataFrame, plan: Plan) -> list[str]:
     sentences = []
     if found.unlike:
         differ = "; ".join(f"{what} of {arm} ({_at(seeds)})" for (what, arm), seeds in found.unlike.items())
-        sentences.append(f"Not paired: {differ} differ from what most arms with equal seeds have.")
+        sentences.append(f"Not paired: {differ} differ from what other arms with equal seeds have.")
         sentences += [f"Compared by hashes of what runs saw, {places}: {compared}."] if compared else []
     elif compared:
         sentences.append(f"Pairing audited by hashes of what runs saw, {places}: arms have equal {compared}.")

@@ -82,7 +82,7 @@ def test_one_arm_that_differs_is_named(column: str, words: str) -> None:
 def test_one_evaluation_that_looked_at_something_else(evaluated: str, words: str) -> None:
     runs = frame(row("uniformity", 2, evaluated=evaluated))
     assert unpaired_arms(runs, PLAN) == {"uniformity": words}
-    assert f"Not paired: {words} of uniformity (b2) differ from what most arms with equal seeds have." in said(runs)
+    assert f"Not paired: {words} of uniformity (b2) differ from what other arms with equal seeds have." in said(runs)
 
 
 def test_an_evaluation_that_one_arm_lacks_is_no_difference() -> None:
