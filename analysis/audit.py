@@ -89,7 +89,7 @@ def environment_table(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
                 "code": _values(own["code"].map(_short_hash)),
                 "commit": _values(own["commit"].map(_short_hash)),
                 "not in the commit": _values(own["uncommitted"]) if "uncommitted" in own else "–",
-                "data": _values(own["dataset"].map(_short_hash)),
+                "data": _values(own["dataset"].map(_short_hashes)),
                 "Python": _values(own["python"]),
                 "libraries": _values(own["libraries"]),
                 "CPU": _values(own["cpu_model"]),
@@ -116,6 +116,11 @@ def _values(column: pd.Series) -> str:
 def _short_hash(text: str) -> str:
     """The first digits; the dots keep readers of CSV from taking `012345678901` and `123e45678901` for numbers."""
     return text if len(text) <= _HASH_DIGITS else f"{text[:_HASH_DIGITS]}…"
+
+
+def _short_hashes(text: str) -> str:
+    """Of each of several; a run has several of its data where these changed between its attempts."""
+    return " ".join(map(_short_hash, text.split()))
 
 
 def _short(text: str) -> str:

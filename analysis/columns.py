@@ -12,11 +12,14 @@ from pandas.api import types
 from study.errors import StudyError, did_you_mean
 
 PARAM_PREFIX = "param/"
+SEEN_COLUMNS = (
+    "base_weights", "data_stream", "label_draws", "loaded_weights", "loaded_moments", "seen_rows", "seen_views",
+    "view_sketch", "seen_steps", "evaluated",
+)  # fmt: skip
 RUN_COLUMNS = (
     "run_id", "arm", "phase", "base_seed", "continuation_seed", "status", "num_attempts", "interruptions",
     "cpu_s", "criterion", "code", "commit", "dataset", "cpu_model", "start_t", "failure", "python", "libraries",
-    "end_t", "study", "reused", "base_weights", "data_stream", "label_draws", "evaluation_code", "uncommitted",
-    "code_differs",
+    "end_t", "study", "reused", *SEEN_COLUMNS, "evaluation_code", "uncommitted", "code_differs",
 )  # fmt: skip
 TRIAL_COLUMNS = ("arm", "number", "state", "objective", "run_ids")
 HISTORY_COLUMNS = ("run_id", "step", "metric", "value")

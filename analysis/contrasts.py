@@ -167,14 +167,14 @@ def drift(runs: pd.DataFrame, plan: Plan) -> dict[str, str]:
     """Say for each arm whether completed confirm runs had other code or data than most of the study; "" if not."""
     completed = runs[(runs["phase"] == Phase.CONFIRM) & (runs["status"] == RunStatus.COMPLETED)]
     found: dict[str, list[str]] = {arm.name: [] for arm in plan.arms}
-    if "code_differs" in completed:
-        for arm in completed.loc[completed["code_differs"] != "", "arm"].unique():
-            found[str(arm)].append("other code")
     known = completed[completed["dataset"] != ""] if "dataset" in completed else completed.iloc[:0]
     if len(known):
         usual = known["dataset"].mode().iloc[0]
         for arm in known.loc[known["dataset"] != usual, "arm"].unique():
             found[str(arm)].append("other data")
+    if "code_differs" in completed:
+        for arm in completed.loc[completed["code_differs"] != "", "arm"].unique():
+            found[str(arm)].append("other code")
     return {arm: ", ".join(words) for arm, words in found.items()}
 
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from analysis.common_points import common_points_sentence
 from analysis.contrasts import Contrast, gaps
-from analysis.pairing import pairing_sentence
+from analysis.pairing_words import pairing_sentences
 from analysis.records import RunStatus
 from analysis.render import signed
 from analysis.statistics import ALPHA, PairedTest
@@ -56,7 +57,7 @@ def caveats(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     if plan.unit == "continuation":
         sentences.append("Every statement is for this checkpoint, tuned on it; the unit is the continuation seed.")
     sentences += _amendments(plan)
-    sentences += filter(None, [pairing_sentence(runs, plan)])
+    sentences += pairing_sentences(runs, plan)
     confirm = runs[(runs["phase"] == Phase.CONFIRM) & (runs["code"] != "")]
     differing = runs[runs["code_differs"] != ""] if "code_differs" in runs else runs.iloc[:0]
     for phase, own in differing.groupby("phase"):
@@ -99,7 +100,9 @@ def _search(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     because = f" (TPE samples at random until {_TPE_STARTUP_TRIALS} trials have ended)"
     reason = because if plan.tune.sampler == "tpe" and search_name(plan).startswith("random") else ""
     what = f"{search_name(plan)}{reason}, {budget} trial{'' if budget == 1 else 's'} per arm"
-    sentences = [f"Tuning: {what}, on the validation split; random points are the same for all arms."]
+    sentences = [f"Tuning: {what}, on the validation split."]
+    num_random = budget if plan.tune.sampler == "random" else _TPE_STARTUP_TRIALS
+    sentences += filter(None, [_looked_ahead(runs), common_points_sentence(trials, plan, num_random)])
     untuned = [arm.name for arm in plan.arms if arm.continued and not arm.is_tuned and not arm.inherits]
     if untuned:
         sentences.append(f"Not searched, though others were, and so at a disadvantage: {', '.join(untuned)}.")
@@ -112,6 +115,13 @@ def _search(runs: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> list[str]:
     return sentences + (
         [f"The searches have not ended with equal budgets: {', '.join(short)} trials."] if short else []
     )
+
+
+def _looked_ahead(runs: pd.DataFrame) -> str:
+    """Say how many runs of the searches hold numbers of the test split; "" when none does."""
+    columns = [name for name in runs if str(name).startswith("test/")]
+    ahead = int(runs.loc[runs["phase"] == Phase.TUNE, columns].notna().any(axis=1).sum())
+    return f"The test split was looked at while tuning: {ahead} tuning runs hold numbers of it." if ahead else ""
 
 
 def _within_margin(judged: Sequence[Contrast], margin_pp: float) -> list[str]:

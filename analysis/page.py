@@ -95,7 +95,7 @@ def protocol(plan: Plan) -> list[tuple[str, str]]:
         ("base method", f"{plan.method.name}, backbone {plan.backbone.name}, {plan.pretraining.epochs} epochs"),
         ("continued", f"{plan.continuation.epochs} epochs, batch size {plan.continuation.batch_size}, {optimizer}"),
         ("tuned", tuned if any(arm.is_tuned for arm in plan.arms) else "nothing"),
-        ("confirmed", f"{confirmed}; test split, read once per run"),
+        ("confirmed", f"{confirmed}; test split, which no other run may read"),
         ("unit", f"{plan.unit} seed; what lies below it is averaged first"),
         ("primary metric", plan.primary),
         ("evaluations", "; ".join(map(_evaluation, plan.evaluations))),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.columns import PARAM_PREFIX, RUN_COLUMNS, TRIAL_COLUMNS, tidy
+from analysis.columns import PARAM_PREFIX, RUN_COLUMNS, SEEN_COLUMNS, TRIAL_COLUMNS, tidy
 from analysis.provenance import Provenance, code_differences, codes_of
 from analysis.winners import holds, tunable_values, winning_parameters
 from study.errors import JournalError
@@ -112,6 +112,7 @@ def _row(
         **{name: labels[name] for name in ("arm", "phase", "base_seed", "continuation_seed", "study")},
         "status": _status(outcome, is_evaluated=is_evaluated),
         "criterion": record.training["criterion"]["name"],
+        **dict.fromkeys(SEEN_COLUMNS, ""),  # which earlier code did not publish all
         **{name: value for name, value in outcome.items() if name not in ("is_trained", "failure_kind", "failure")},
         "failure": ": ".join(filter(None, (outcome["failure_kind"], outcome["failure"]))),
         **{PARAM_PREFIX + name: value for name, value in values.items()},

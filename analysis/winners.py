@@ -61,7 +61,7 @@ def has_parameters(training: Mapping[str, Any], params: Mapping[str, float]) -> 
 
 def holds(actual: Mapping[str, Any], params: Mapping[str, float]) -> bool:
     """Whether `actual`, see `tunable_values`, has all of `params`."""
-    return all(name in actual and _same(actual[name], value) for name, value in params.items())
+    return all(name in actual and same_value(actual[name], value) for name, value in params.items())
 
 
 def tunable_values(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +80,8 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _same(actual: Any, value: float) -> bool:
+def same_value(actual: Any, value: float) -> bool:
+    """Whether two values of a parameter are equal, whatever became of their last bit."""
     if isinstance(actual, int | float):
         return math.isclose(actual, value, rel_tol=1e-9, abs_tol=0.0)
     return bool(actual == value)

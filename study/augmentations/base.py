@@ -30,6 +30,9 @@ class Augmentation(ABC):
         Views 0 and 1 have the shape of the images, later ones are smaller. All random numbers come from `generator`
         (on the CPU, so that every device sees the same augmentation). With `part` (first row, size of the batch) the
         images are the rows from the first on of a batch of that size, and see what they would see in it.
+
+        The global generators of Python, numpy and torch are seeded for every view, so that code which draws from them
+        can be repeated. Several processes would draw the same numbers for other images, and refuse such code.
         """
 
 

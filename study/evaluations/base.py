@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -68,6 +68,7 @@ class EvaluationTask:
         trainable: the network and the images; only for evaluations with `trains_network`.
         label_lists: published choices of labels, percentage → increasing indices into the pool; they take the place
             of draws.
+        drawn: what `labels_of` was asked for, call by call: kept with the result, so that arms can be compared.
     """
 
     train: Representations
@@ -78,6 +79,13 @@ class EvaluationTask:
     projections: NDArray[np.float32] | None = None
     trainable: Trainable | None = None
     label_lists: Mapping[int, NDArray[np.int64]] = field(default_factory=dict)
+    drawn: list[NDArray[np.int64]] = field(default_factory=list, compare=False, repr=False)
+
+    def labels_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The labels of some images of the pool; an evaluation on few labels looks at them in no other way."""
+        self.drawn.append(rows.copy())
+        labels: NDArray[np.int64] = self.train.labels[rows]
+        return labels
 
 
 class Evaluation(ABC):
@@ -98,10 +106,6 @@ class Evaluation(ABC):
     @abstractmethod
     def __call__(self, task: EvaluationTask) -> Mapping[str, float]:
         """Return metric name → value. Deterministic: two calls give equal numbers."""
-
-    def label_draws(self, task: EvaluationTask) -> Sequence[NDArray[np.int64]]:  # noqa: ARG002 - few draw
-        """Return the indices into the labelled pool of every draw that a call makes; none when it reads it whole."""
-        return ()
 
     def details(self, task: EvaluationTask) -> Mapping[str, Any]:  # noqa: ARG002 - few have any
         """Return what figures need beyond the metrics: JSON of bounded size, kept beside them. Deterministic, too."""

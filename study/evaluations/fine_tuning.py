@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -100,10 +98,6 @@ class FineTuning(Evaluation):
         """`top1_<n>pct` of every label fraction."""
         return tuple(f"top1_{percent}pct" for percent in self.label_percent)
 
-    def label_draws(self, task: EvaluationTask) -> Sequence[NDArray[np.int64]]:
-        """Return the indices of the one draw of every label fraction."""
-        return [chosen for percent in self.label_percent for chosen in chosen_labels(task, percent)]
-
     def __call__(self, task: EvaluationTask) -> Mapping[str, float]:
         """Return top-1 accuracy on the held-out images in percent.
 
@@ -135,7 +129,7 @@ class FineTuning(Evaluation):
                 {"params": [*head.parameters()], "lr": head_lr},
             ]
             optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
-            labels = torch.from_numpy(task.train.labels[chosen.numpy()]).to(given.device)
+            labels = torch.from_numpy(task.labels_of(rows)).to(given.device)
             self._train(network, optimizer, given, chosen, labels, keys)
         return _accuracy(network, given.held_out, torch.from_numpy(task.held_out.labels.copy()), given)
 

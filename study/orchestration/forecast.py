@@ -152,7 +152,7 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
 
     from study.training.add_on import AddOn
     from study.training.assemble import build_network, component
-    from study.training.feed import make_views
+    from study.training.feed import Feed
     from study.training.loop import backpropagate
 
     torch.set_num_threads(training["numerics"]["num_threads"])
@@ -165,10 +165,12 @@ def _seconds_per_step(training: Mapping[str, Any]) -> float:
     probed = min(batch_size, max(_LEAST_IMAGES, _PROBE_PIXELS // dataset.image_size**2))
     shape = (probed, dataset.num_channels, dataset.image_size, dataset.image_size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    feed = Feed(images, augmentation, torch.device("cpu"), ("forecast",), probed)
+    batches = feed.batches((0, step, torch.arange(probed)) for step in range(_PROBE_STEPS + 1))
     times = []
-    for step in range(_PROBE_STEPS + 1):
+    for _ in range(_PROBE_STEPS + 1):
         start = time.perf_counter()
-        output = network(make_views(augmentation, images, ("forecast",), 0, step))
+        output = network(next(batches).views)
         backpropagate(output, add_on.pull(output))
         times.append(time.perf_counter() - start)
         if sum(times) > _PROBE_S:

@@ -1,13 +1,21 @@
 """Seeded random streams: every draw is a function of named keys, never of what was drawn before.
 
 A resumed run draws what an uninterrupted one would have drawn, and arms with equal keys see equal data.
+
+What is shipped draws from generators of its own. Code that draws from the global generators of Python, numpy or torch,
+as much code around PIL does, becomes a function of keys as well where these are seeded before it is called.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 
+import numpy as np
 import torch
 
 
@@ -44,3 +52,57 @@ def stream(*keys: int | str) -> torch.Generator:
     generator = torch.Generator(device="cpu")
     generator.manual_seed(stream_seed(*keys))
     return generator
+
+
+def seed_global_generators(*keys: int | str) -> None:
+    """Seed the global generators of Python, numpy and torch, on all devices.
+
+    They belong to the process: where several threads draw from them, which thread gets which number is chance.
+
+    Args:
+        keys: see `stream_seed`. Torch's generator gets that seed, numpy's its low 32 bits.
+    """
+    seed = stream_seed(*keys)
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFF_FFFF)  # noqa: NPY002 - the generator that others draw from
+    if _has_accelerator():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)  # all that the call above would do here, in a hundredth of its time
+
+
+@cache
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
+
+
+@contextmanager
+def global_stream(*keys: int | str) -> Iterator[None]:
+    """Inside, the global generators are seeded; afterwards, those of the CPU are as they were before."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        seed_global_generators(*keys)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
+
+
+def global_states() -> Mapping[str, object]:
+    """Where the global generators stand, by name: two calls give equal values when nothing was drawn between them."""
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002
+    numbers = legacy["state"]
+    states: dict[str, object] = {
+        "Python's `random`": random.getstate(),
+        "numpy's `np.random`": (numbers["key"].tobytes(), numbers["pos"], legacy["has_gauss"]),
+        "torch's global generator": torch.get_rng_state().numpy().tobytes(),
+    }
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        states["torch's generator of the GPU"] = torch.cuda.get_rng_state().numpy().tobytes()
+    return states
+
+
+def global_draws(before: Mapping[str, object]) -> list[str]:
+    """The global generators from which something was drawn since `global_states` gave `before`."""
+    return [name for name, state in global_states().items() if state != before.get(name, state)]

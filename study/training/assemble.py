@@ -15,9 +15,10 @@ from study.methods.base import MethodNetwork
 from study.plan.components import build
 from study.plan.model import Component
 from study.tensors.images import Images, as_imagenet_pixels
-from study.tensors.streams import stream_seed
+from study.tensors.streams import global_stream
 from study.training.add_on import AddOn
 from study.training.loop import Trainer
+from study.training.pairing import stream_keys
 
 
 def set_numerics(numerics: Mapping[str, Any]) -> None:
@@ -42,8 +43,7 @@ def build_network(training: Mapping[str, Any]) -> MethodNetwork:
     dataset = component(training, "datasets", "dataset")
     backbone = component(training, "backbones", "backbone")
     method = component(training, "methods", "method")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed("initialisation", training["seeds"]["base"]))
+    with global_stream("initialisation", training["seeds"]["base"]):
         encoder = backbone.build(dataset.num_channels, dataset.image_size)
         if training.get("pixels") == "imagenet":
             encoder.register_forward_pre_hook(_to_imagenet_pixels)  # has no weights, so that names stay
@@ -56,12 +56,15 @@ def _to_imagenet_pixels(_encoder: nn.Module, inputs: tuple[Tensor, ...]) -> tupl
 
 
 def build_trainer(training: Mapping[str, Any], network: MethodNetwork, images: Images, device: torch.device) -> Trainer:
-    """A trainer that stands at step 0."""
+    """A trainer that stands at step 0; what components draw when they are made is a function of the seeds."""
+    with global_stream("components", *stream_keys(training)):
+        criterion = component(training, "criteria", "criterion")
+        augmentation = component(training, "augmentations", "augmentation")
     return Trainer(
         training,
         network=network,
-        add_on=AddOn(component(training, "criteria", "criterion"), training["criterion"]["strength"]),
-        augmentation=component(training, "augmentations", "augmentation"),
+        add_on=AddOn(criterion, training["criterion"]["strength"]),
+        augmentation=augmentation,
         images=images,
         device=device,
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,13 +20,14 @@ from study.augmentations.base import Augmentation
 from study.errors import DivergedError
 from study.methods.base import MethodNetwork, MethodOutput, Moment
 from study.tensors.images import Images
-from study.tensors.streams import stream_seed
+from study.tensors.streams import seed_global_generators
 from study.training.add_on import AddOn, Pull, norm_over_ranks
 from study.training.diagnostics import describe_projections
 from study.training.feed import Batch, Feed
 from study.training.optimizers import build_optimizer, learning_rate
-from study.training.pairing import epoch_order, pairing_hashes, stream_keys
+from study.training.pairing import epoch_order, has_hashed_views, seed_hashes, stream_keys
 from study.training.precision import Precision
+from study.training.seen import Seen
 from study.training.team import Team
 
 _FLUSH_AFTER_S = 2.0
@@ -68,7 +70,11 @@ class Schedule:
 
 
 class Trainer:
-    """One run in memory: network, optimiser and the step they stand at."""
+    """One run in memory: network, optimiser and the step they stand at.
+
+    Attributes:
+        loaded_from: the file that the network's weights are from, to be set before the first step; see `Seen.start`.
+    """
 
     def __init__(
         self,
@@ -92,6 +98,7 @@ class Trainer:
         """
         self.schedule = Schedule(len(images), training["batch_size"], training["epochs"])
         self.step = 0
+        self.loaded_from: Path | None = None
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.micro_batch_size = training["numerics"]["micro_batch_size"]
         if training["numerics"].get("compile"):
@@ -106,6 +113,7 @@ class Trainer:
         self._device = device
         self._keys = stream_keys(training)
         self._feed = Feed(images, augmentation, device, self._keys, self.schedule.batch_size)
+        self._seen = Seen(device)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold."""
@@ -115,6 +123,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "criterion_scale": self._add_on.scale,
             "loss_scaler": self._precision.state(),
+            "seen": self._seen.state(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -124,16 +133,18 @@ class Trainer:
         self._add_on.scale = state["criterion_scale"]
         self._precision.load_state(state["loss_scaler"])
         self.step = int(state["step"])
+        self._seen.load_state(state.get("seen"), self.step)
 
-    def pairing(self) -> dict[str, str]:
-        """Hashes of what arms with equal seeds share, see `pairing_hashes`."""
+    def pairing(self) -> dict[str, Any]:
+        """Hashes of what arms with equal seeds share, see `seed_hashes` and `Seen.hashes`."""
         schedule = self.schedule
-        return pairing_hashes(
+        of_seeds = seed_hashes(
             self._training,
             num_images=schedule.num_images,
             steps_per_epoch=schedule.steps_per_epoch,
             num_views=self._augmentation.num_views,
         )
+        return {**of_seeds, **self._seen.hashes()}
 
     @property
     def is_done(self) -> bool:
@@ -163,10 +174,13 @@ class Trainer:
     def _run(
         self, batches: Iterable[Batch], flush_every: int, must_stop: Callable[[], bool]
     ) -> Iterator[list[StepRecord]]:
+        if self.step == 0:
+            self._seen.start(self.network, self.optimizer, self.loaded_from)
         self.network.train()
         pending: list[tuple[int, dict[str, Tensor | float]]] = []
         flushed = time.monotonic()
         for batch in batches:
+            self._look(batch)
             metrics = {**self._update(batch.epoch, batch.index, batch.views), **batch.metrics}
             self.step += 1
             pending.append((self.step, metrics))
@@ -195,8 +209,14 @@ class Trainer:
             for index in range(first, per_epoch):
                 yield epoch, index, order[index * size : (index + 1) * size]
 
+    def _look(self, batch: Batch) -> None:
+        self._seen.add(
+            self.step + 1, batch.rows, batch.views, batch_size=self.schedule.batch_size,
+            with_views=has_hashed_views(batch.index, self.schedule.steps_per_epoch),
+        )  # fmt: skip
+
     def _update(self, epoch: int, index: int, views: list[Tensor]) -> dict[str, Tensor | float]:
-        torch.manual_seed(stream_seed("network", *self._keys, epoch, index))
+        seed_global_generators("network", *self._keys, epoch, index)
         moment = Moment(
             self.step, self.schedule.num_steps, self.schedule.steps_per_epoch, self._training["initial"] is not None
         )

@@ -1,7 +1,8 @@
-"""What is equal across arms with equal seeds, so that their differences are paired.
+"""What is equal across arms with equal seeds, so that their differences are paired; and where that is looked at.
 
-The training loop takes the order of the images and the streams that their augmentation is drawn from from here, and a
-run's journal keeps their hashes, so that an audit can compare arms without trusting anybody's word.
+The training loop takes the order of the images and the streams that their augmentation is drawn from from here. That
+these are equal is true by construction, so their hashes, `seed_hashes`, prove nothing of what a training did: they are
+kept to be compared with runs of earlier code, which had no others. What a training saw is in `study.training.seen`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,20 @@ def view_keys(keys: Keys, epoch: int, index: int, view: int) -> tuple[int | str,
     return ("augmentation", *keys, epoch, index, view)
 
 
-def pairing_hashes(
+def has_hashed_views(index: int, steps_per_epoch: int) -> bool:
+    """Whether the views of a step are hashed: those of the first and the last step of every epoch.
+
+    The first one of a training differs where an augmentation draws from something else than the seeds; the last one
+    where what it draws from has been moved by what came between, e.g. by a criterion.
+
+    Args:
+        index: of the step within its epoch, from 0.
+        steps_per_epoch: how many there are.
+    """
+    return index in (0, steps_per_epoch - 1)
+
+
+def seed_hashes(
     training: Mapping[str, Any], *, num_images: int, steps_per_epoch: int, num_views: int
 ) -> dict[str, str]:
     """Return sha256 (hex) of the `order` of all epochs and of the seeds of all `augmentation` streams."""

@@ -77,6 +77,14 @@ class Team:
         self._average(value)
         return value
 
+    def total(self, value: Tensor, device: torch.device) -> Tensor:
+        """Sum over processes, which exchange it on `device`; with one process, the value as it is."""
+        if self.size == 1:
+            return value
+        value = value.to(device, copy=True)
+        distributed.all_reduce(value)
+        return value
+
     def _average(self, value: Tensor) -> None:
         distributed.all_reduce(value)
         value.div_(self.size)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from study import registry
 from study.datasets.base import Split
 from study.errors import StudyError, shown
-from study.evaluations.base import Evaluation, EvaluationTask
+from study.evaluations.base import Evaluation
 from study.journal.files import create_once, read_json
 from study.plan.components import build
 from study.plan.model import SCHEMA_VERSION, PlannedEvaluation
 from study.provenance.identity import evaluation_code
+from study.tensors.streams import global_stream
+from study.worker.looked_at import images_sha256, labels_sha256
 from study.worker.tasks import ImageSource, Tasks
 from study.worker.workplace import Workplace
 
@@ -55,9 +53,11 @@ class Evaluator:
         planned = PlannedEvaluation.from_json(request["evaluation"])
         evaluation = build("evaluations", planned.component)
         images = self._images(planned, request)
-        task = self._tasks.task(evaluation, split, images)
-        metrics = _promised(evaluation, evaluation(task))
-        details = dict(evaluation.details(task))
+        task, looked_at = self._tasks.task(evaluation, split, images)
+        with global_stream("evaluation", task.dataset, task.label_seed):  # scikit-learn draws from numpy's by default
+            metrics = _promised(evaluation, evaluation(task))
+            seen = {"labels_sha256": labels_sha256(task), "images_sha256": images_sha256(task, looked_at)}
+            details = dict(evaluation.details(task))
         path.parent.mkdir(exist_ok=True)
         result = {
             "schema_version": SCHEMA_VERSION,
@@ -66,7 +66,7 @@ class Evaluator:
             "weights_sha256": self._trained["weights_sha256"],
             "code": evaluation_code(planned, work.spec.training).hash,
             "metrics": metrics,
-            "labels_sha256": _labels_sha256(evaluation.label_draws(task), task),
+            **seen,
             "unit": evaluation.unit,
             "cpu_s": time.process_time() - cpu,
             "t": time.time(),
@@ -101,11 +101,3 @@ def _promised(evaluation: Evaluation, metrics: Mapping[str, float]) -> dict[str,
     if wrong:
         raise StudyError(f"{file} returned metrics that are no Python numbers: {shown(wrong)}; write float(…)")
     return found
-
-
-def _labels_sha256(draws: Sequence[NDArray[np.int64]], task: EvaluationTask) -> str:
-    """sha256 (hex) of the labelled pool and of what was drawn from it: equal across the arms of a pair."""
-    content = hashlib.sha256(task.train.labels.astype("<i8").tobytes())
-    for draw in draws:
-        content.update(np.asarray(draw).astype("<i8").tobytes() + b"/")
-    return content.hexdigest()

@@ -16,6 +16,7 @@ from study.journal.events import EventWriter
 from study.methods.base import MethodNetwork
 from study.plan.components import build
 from study.plan.model import PlannedEvaluation
+from study.tensors.streams import global_stream
 from study.worker.tasks import Tasks
 from study.worker.workplace import Workplace
 
@@ -40,8 +41,10 @@ class Pruner:
         Raises:
             PrunedError: it is below the threshold.
         """
-        task = Tasks(self._work, lambda: copy.deepcopy(network), lambda: None).task(self._evaluation, Split.VALIDATION)
-        value = float(self._evaluation(task)[self._metric])
+        tasks = Tasks(self._work, lambda: copy.deepcopy(network), lambda: None)
+        task, _ = tasks.task(self._evaluation, Split.VALIDATION)
+        with global_stream("evaluation", task.dataset, task.label_seed):
+            value = float(self._evaluation(task)[self._metric])
         self._events.append("interim", durable=True, epoch=epoch, objective=value)
         threshold = self._thresholds.get(epoch)
         if threshold is not None and value < threshold:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from study.datasets.base import Dataset, LabelledImages, Split
+from study.datasets.base import Dataset, Split
 from study.errors import SealedSplitError
 from study.evaluations.base import Evaluation, EvaluationTask, Representations
 from study.methods.base import MethodNetwork
@@ -19,6 +19,7 @@ from study.plan.model import Phase
 from study.training.assemble import component
 from study.training.representations import project, represent
 from study.training.trainable import trainable
+from study.worker.looked_at import Watched
 from study.worker.workplace import Workplace
 
 
@@ -44,10 +45,15 @@ class Tasks:
         """
         self._work, self._network, self._pause = work, network, pause
         self._own = ImageSource(work.spec.training["dataset"]["name"], work.dataset, work.folder)
-        self._representations: dict[tuple[ImageSource, Split], Representations] = {}
+        self._represented: dict[tuple[ImageSource, Split], tuple[Representations, Watched]] = {}
 
-    def task(self, evaluation: Evaluation, split: Split, images: ImageSource | None = None) -> EvaluationTask:
+    def task(
+        self, evaluation: Evaluation, split: Split, images: ImageSource | None = None
+    ) -> tuple[EvaluationTask, Sequence[Watched]]:
         """What `evaluation` may look at on a split of `images`, by default the run's own.
+
+        Returns:
+            The task; and the images behind it, which know what has been read of them, see `looked_at`.
 
         Raises:
             SealedSplitError: a run of the tuning phase asks for the test split.
@@ -55,42 +61,45 @@ class Tasks:
         work, training, source = self._work, self._work.spec.training, images or self._own
         self._check_seal(split)
         read = self._represent if evaluation.reads_features else self._labels
+        (train, of_train), (held_out, of_held_out) = read(source, Split.TRAIN), read(source, split)
         task = EvaluationTask(
-            read(source, Split.TRAIN),
-            read(source, split),
-            source.dataset.num_classes,
-            source.name,
-            _label_seed(training),
+            train, held_out, source.dataset.num_classes, source.name, _label_seed(training),
             label_lists=source.dataset.label_lists_in(source.folder),
-        )
+        )  # fmt: skip
         extra: dict[str, Any] = {}
+        watched = [of_train, of_held_out]
         if evaluation.reads_projections:
-            extra["projections"] = self._project(source, split)
+            shown = self._images(source, split)
+            extra["projections"] = self._project(shown)
+            watched.append(shown)
         if evaluation.trains_network:
             dim = component(training, "backbones", "backbone").representation_dim
             pair = self._images(source, Split.TRAIN), self._images(source, split)
             extra["trainable"] = trainable(self._network().backbone, dim, *pair, work.device, self._pause)
-        return replace(task, **extra)
+            watched += pair
+        return replace(task, **extra), watched
 
-    def _represent(self, source: ImageSource, split: Split) -> Representations:
+    def _represent(self, source: ImageSource, split: Split) -> tuple[Representations, Watched]:
         key = (source, split)
-        if key not in self._representations:
+        if key not in self._represented:
             backbone = self._network().backbone.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._representations[key] = represent(backbone, self._images(source, split), self._work.device)
-        return self._representations[key]
+            shown = self._images(source, split)
+            self._represented[key] = represent(backbone, shown, self._work.device), shown
+        return self._represented[key]
 
-    def _labels(self, source: ImageSource, split: Split) -> Representations:
-        labels = self._images(source, split).labels.numpy()
-        return Representations(np.zeros((len(labels), 0), dtype=np.float32), labels)
+    def _labels(self, source: ImageSource, split: Split) -> tuple[Representations, Watched]:
+        shown = self._images(source, split)
+        labels = shown.labels.numpy()
+        return Representations(np.zeros((len(labels), 0), dtype=np.float32), labels), shown
 
-    def _project(self, source: ImageSource, split: Split) -> NDArray[np.float32]:
+    def _project(self, shown: Watched) -> NDArray[np.float32]:
         network = self._network()
         network.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return project(network, self._images(source, split), self._work.device)
+        return project(network, shown, self._work.device)
 
-    def _images(self, source: ImageSource, split: Split) -> LabelledImages:
+    def _images(self, source: ImageSource, split: Split) -> Watched:
         self._check_seal(split)
-        return source.dataset.labelled(source.folder, split)
+        return Watched.of(source.dataset.labelled(source.folder, split))
 
     def _check_seal(self, split: Split) -> None:
         if split is Split.TEST and self._work.spec.labels["phase"] != Phase.CONFIRM:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from safetensors.torch import save
 
@@ -19,6 +20,7 @@ from study.training.assemble import build_network, build_trainer
 from study.training.checkpoint import load_checkpoint, save_checkpoint
 from study.training.loop import Trainer, check_finite
 from study.training.optimizers import carry_over
+from study.training.seen import network_sha256
 from study.worker.imported import import_base
 from study.worker.preemption import StopWatch, stop_together
 from study.worker.pruning import Pruner
@@ -49,7 +51,9 @@ def train(
         _hand_over(work, network, 0, {}, events, cpu, wall)
         return True
     if training["epochs"] == 0:
-        _hand_over(work, network, 0, paired, events, cpu, wall)
+        like = trained_attempt(work.base).weights if is_continuation else None
+        loaded = {"loaded_weights": network_sha256(network, like)}
+        _hand_over(work, network, 0, {**paired, **loaded}, events, cpu, wall)
         return True
     with teammates(work):
         trainer = prepare(work, checkpoint, network)
@@ -70,6 +74,8 @@ def prepare(work: Workplace, checkpoint: Resumption | None, network: MethodNetwo
     if work.num_processes > 1:
         synchronise(network, work.device)
     trainer = build_trainer(training, network, work.dataset.unlabelled(work.folder), work.device)
+    if is_continuation:
+        trainer.loaded_from = trained_attempt(work.base).weights
     if checkpoint:
         trainer.load_state(checkpoint.state)
     elif is_continuation and training["optimizer"]["state"] == "keep":
@@ -120,12 +126,13 @@ def _save(work: Workplace, trainer: Trainer, events: EventWriter) -> None:
 
 
 def _hand_over(
-    work: Workplace, network: MethodNetwork, step: int, paired: Mapping[str, str], events: EventWriter,
+    work: Workplace, network: MethodNetwork, step: int, paired: Mapping[str, Any], events: EventWriter,
     cpu: float, wall: float,
 ) -> None:  # fmt: skip
     """Write weights and result of this attempt; the first attempt to link its result is the run's.
 
-    `paired` are the hashes of what must equal that of other arms with the same seeds.
+    `paired` are the hashes of what must equal that of other arms with the same seeds: `base_weights`, of the file, and
+    those of `Trainer.pairing`.
     """
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
     write_atomic(work.attempt.weights, lambda file: file.write(weights))

@@ -216,6 +216,12 @@ def test_environments_and_accuracies_say_what_drifted(runs: pd.DataFrame) -> Non
         "2 × c0de; 1 × 0ther", "2 × a CPU; 1 × another CPU", "other code: criteria/mmcr.py",
     ]  # fmt: skip
     assert row(table, "e2mc")[["code", "data", "commit", "differs"]].tolist() == ["c0de", "da7a", "c0ffee", "–"]
+    changed = runs.assign(dataset=runs["dataset"].where(~own, f"{'a' * 64} {'b' * 64}"))
+    two = f"2 × da7a; 1 × {'a' * 12}… {'b' * 12}…"
+    assert row(environment_table(changed, PLAN), "mmcr")[["data", "differs"]].tolist() == [
+        two,
+        "other data, other code: criteria/mmcr.py",
+    ]
     assert row(comparison_table(runs, PLAN), "mmcr")["n"] == "3, other code"
     assert row(contrasts_table(runs, PLAN), "mmcr − continued")["verdict"] == "better (mmcr: other code)"
 

@@ -22,16 +22,30 @@ def test_every_file_defines_one_component(family):
         assert registry.component(family, name)
 
 
-@pytest.mark.parametrize("family", ["criteria", "evaluations", "methods"])
-def test_every_formula_has_a_reference_test(family):
-    """A test under tests/references/ that imports the component and asserts something."""
+@pytest.mark.parametrize(
+    ("family", "folder"),
+    [
+        ("criteria", "references"),
+        ("evaluations", "references"),
+        ("methods", "references"),
+        ("augmentations", "augmentations"),
+    ],
+)
+def test_every_component_has_a_test_of_its_own(family, folder):
+    """One that imports the component and asserts something; for formulas, against a reference."""
     lacking = []
     for name in registry.names(family):
-        file = ROOT / "tests" / "references" / f"test_{name}.py"
+        file = ROOT / "tests" / folder / f"test_{name}.py"
         text = file.read_text() if file.exists() else ""
         if f"study.{family}.{name}" not in text or "assert" not in text:
             lacking.append(name)
     assert not lacking
+
+
+def test_every_family_has_a_contract_suite():
+    for family in FAMILIES:
+        text = (ROOT / "tests" / "contracts" / f"test_{family}.py").read_text()
+        assert f'registry.names("{family}")' in text, f"a new file in study/{family} is not found by itself"
 
 
 @pytest.mark.parametrize("sweep", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)

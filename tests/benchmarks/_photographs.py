@@ -77,13 +77,13 @@ class _LoaderFeed:
         sampler = [rows.tolist() for _, _, rows in listed]
         loader = iter(DataLoader(self._files, batch_sampler=sampler, num_workers=_WORKERS))
         handed_out = time.perf_counter()
-        for epoch, index, _ in listed:
+        for epoch, index, rows in listed:
             asked = time.perf_counter()
             views = [view.contiguous(memory_format=torch.channels_last) for view in next(loader)]
             ready = time.perf_counter()
             share = (ready - asked) / (ready - handed_out)
             handed_out = ready
-            yield Batch(epoch, index, views, {"train/data_wait_share": share})
+            yield Batch(epoch, index, rows, views, {"train/data_wait_share": share})
 
 
 def measure() -> list[Measurement]:

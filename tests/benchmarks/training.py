@@ -27,7 +27,7 @@ from torchvision.transforms import v2
 
 from study.datasets.image_folder import ImageFolder
 from study.training.assemble import build_network, build_trainer, component, set_numerics
-from study.training.feed import make_views
+from study.training.feed import Feed
 from study.training.loop import Trainer
 from tests.benchmarks import _photographs
 from tests.benchmarks._report import Measurement, print_lines
@@ -102,7 +102,9 @@ def _bound(training: Any, images: Tensor) -> Callable[[], None]:
     network = build_network(training).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     augmentation = component(training, "augmentations", "augmentation")
-    batches = [make_views(augmentation, images[i * _BATCH : (i + 1) * _BATCH], ("bench",), 0, i) for i in range(_STEPS)]
+    places = [(0, i, torch.arange(i * _BATCH, (i + 1) * _BATCH)) for i in range(_STEPS)]
+    feed = Feed(images, augmentation, torch.device("cpu"), ("bench",), _BATCH)
+    batches = [batch.views for batch in feed.batches(places)]
 
     def epoch() -> None:
         for views in batches:

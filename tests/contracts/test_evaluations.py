@@ -16,6 +16,7 @@ from torch import nn
 from study import registry
 from study.datasets.base import LabelledImages
 from study.evaluations.base import Evaluation, EvaluationTask, Representations, Trainable
+from study.tensors.streams import global_draws, global_states, seed_global_generators
 from study.training.trainable import crop, trainable
 
 NUM_CLASSES = 3
@@ -186,14 +187,25 @@ def test_weights_that_are_not_finite_are_refused(evaluation: Evaluation) -> None
 
 
 def test_global_random_numbers_neither_matter_nor_are_used_up(evaluation: Evaluation) -> None:
-    if not evaluation.trains_network:
-        pytest.skip("it draws none")
-    torch.manual_seed(1)
+    seed_global_generators("before")
+    before = global_states()
     expected = evaluation(make_task())
-    after = torch.rand(1)
-    torch.manual_seed(1)
-    assert torch.rand(1) == after
+    assert global_draws(before) == []
+    seed_global_generators("elsewhere")
     assert evaluation(make_task()) == expected
+
+
+def test_labels_that_it_did_not_ask_for_do_not_matter(evaluation: Evaluation) -> None:
+    """What it asks for is kept, so that arms can be compared; one that asks for none may look at all."""
+    if "label_percent" not in {field.name for field in dataclasses.fields(evaluation)}:  # type: ignore[arg-type]
+        pytest.skip("it looks at all labels")
+    few, listed = type(evaluation)(label_percent=(10,)), np.arange(0, 600, 10)  # type: ignore[call-arg]
+    task = dataclasses.replace(make_task(), label_lists={10: listed})
+    expected = few(task)
+    assert [rows.tolist() for rows in task.drawn] == [listed.tolist()]
+    labels = (task.train.labels + 1) % NUM_CLASSES
+    labels[listed] = task.train.labels[listed]
+    assert few(dataclasses.replace(task, train=Representations(task.train.features, labels))) == expected
 
 
 def test_what_is_trained_is_a_copy(evaluation: Evaluation) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from study.journal.events import EventWriter
 from study.journal.files import create_once, link_once, write_json
@@ -86,8 +87,30 @@ def without(parent: Arm, component: str, *, inherits: bool = False) -> Arm:
     )
 
 
+def paired_of(spec: RunSpec) -> dict[str, Any]:
+    """What a run keeps of what it saw: hashes that are functions of its seeds."""
+    base, both = spec.labels["base_seed"], (spec.labels["base_seed"], spec.labels["continuation_seed"])
+    found: dict[str, Any] = {name: _sha256("weights", base) for name in ("base_weights", "loaded_weights")}
+    if spec.training["epochs"]:
+        found |= {name: _sha256(name, *both) for name in ("order", "augmentation", "rows", "views")}
+        found |= {"loaded_moments": "", "sketch": [0.25, -1.0, float(both[0]), float(both[1])]}
+        found |= {"first_step": 1, "last_step": NUM_STEPS, "num_view_steps": 4}
+    return found
+
+
+def looked_at(spec: RunSpec, key: str) -> dict[str, str]:
+    """What an evaluation keeps of what it looked at."""
+    seeds = (spec.labels["base_seed"], spec.labels["continuation_seed"] if spec.training.get("labels_vary") else 0)
+    return {name: _sha256(name, key, *seeds) for name in ("labels_sha256", "images_sha256")}
+
+
+def _sha256(*keys: object) -> str:
+    return hashlib.sha256(repr(keys).encode()).hexdigest()
+
+
 def _arm(name: str, criterion: str, **weights: float) -> Arm:
-    space = {**{f"criterion.{w}": _WEIGHT for w in weights}, **_SHARED}
+    weight = _WEIGHT if criterion != "mmcr" else replace(_WEIGHT, low=0.001)  # no value in common with uniformity's
+    space = {**{f"criterion.{w}": weight for w in weights}, **_SHARED}
     start = {**{f"criterion.{w}": v for w, v in weights.items()}, LR: 1e-3}
     return Arm(name, continued=True, criterion=Component(criterion, weights), space=space, start=start)
 
@@ -187,7 +210,7 @@ class StudyHome:
             write_json(
                 attempt.trained,
                 {"schema_version": SCHEMA_VERSION, "attempt": 1, "step": NUM_STEPS, "weights_sha256": weights,
-                 "code": code, "cpu_s": 8.0, "wall_s": 8.0},
+                 "code": code, "cpu_s": 8.0, "wall_s": 8.0, "paired": paired_of(spec)},
             )  # fmt: skip
             link_once(attempt.trained, run.trained)
             events.append("trained", step=NUM_STEPS)
@@ -200,7 +223,7 @@ class StudyHome:
                     {"schema_version": SCHEMA_VERSION,
                      "evaluation": evaluation.as_json(),
                      "split": request.split, "weights_sha256": weights, "metrics": metrics, "unit": "percent",
-                     "cpu_s": 1.0, "t": 0.0, "attempt": 1},
+                     "cpu_s": 1.0, "t": 0.0, "attempt": 1, **looked_at(spec, request.key)},
                 )  # fmt: skip
                 events.append("evaluated", key=request.key)
             events.append("finished", cpu_s=CPU_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -12,7 +13,7 @@ from study.errors import JournalError
 from study.journal.endings import Ending, EndKind
 from study.journal.files import create_once, write_json
 from study.journal.final import final_state, outcome
-from study.journal.replay import RunState, replay_run
+from study.journal.replay import AttemptState, AttemptStatus, RunState, replay_run
 from tests.fakes.published_study import START_S, FakeRun, FakeStudy, home_in
 
 FIELDS = ("number", "status", "started", "last_event", "failure", "verdict", "cpu_s")
@@ -94,10 +95,45 @@ def test_outcome_of_a_run_with_a_history(tmp_path: Path) -> None:
     assert found == {
         "is_trained": True, "failure_kind": "", "failure": "", "num_attempts": 2, "interruptions": "node lost",
         "cpu_s": 3.75, "code": "", "commit": "abc123", "dataset": "", "cpu_model": "", "python": "", "libraries": "",
-        "reused": "", "base_weights": "", "data_stream": "", "label_draws": "",
-            "evaluation_code": "", "uncommitted": "",
+        "reused": "", "base_weights": "", "data_stream": "", "label_draws": "", "loaded_weights": "",
+        "loaded_moments": "", "seen_rows": "", "seen_views": "", "view_sketch": "", "seen_steps": "", "evaluated": "",
+        "evaluation_code": "", "uncommitted": "",
     }  # fmt: skip
     assert math.isnan(outcome(RunState())["start_t"])
+
+
+PAIRED = {
+    "base_weights": "w", "order": "o", "augmentation": "a", "loaded_weights": "w", "loaded_moments": "m", "rows": "r",
+    "views": "v", "sketch": [0.5, -1.25], "first_step": 1, "last_step": 80, "num_view_steps": 4,
+}  # fmt: skip
+SEEN = [name for name in PAIRED if name not in ("base_weights", "order", "augmentation")]
+
+
+def test_what_a_run_saw_is_told_beside_what_it_was_given() -> None:
+    draws = {"b": {"labels_sha256": "l", "images_sha256": "i"}, "a": {"labels_sha256": "k"}, "c": {}}
+    found = outcome(RunState(trained={"paired": PAIRED}, evaluations=draws))
+    assert (found["base_weights"], found["loaded_weights"], found["loaded_moments"]) == ("w", "w", "m")
+    assert (found["view_sketch"], found["seen_steps"]) == ("0.5 -1.25", "1-80/4")
+    short = {name: hashlib.sha256(name.encode()).hexdigest()[:16] for name in ("oa", "kl", "r", "v", "l", "k", "i")}
+    assert (found["seen_rows"], found["seen_views"]) == (short["r"], short["v"])
+    assert (found["data_stream"], found["label_draws"]) == (short["oa"], short["kl"])
+    assert found["evaluated"] == f"a={short['k']}/ b={short['l']}/{short['i']}"
+    assert all(isinstance(value, str) for name, value in found.items() if name in SEEN)
+
+    old = outcome(RunState(trained={"paired": {k: v for k, v in PAIRED.items() if k not in SEEN}}))
+    assert (old["base_weights"], old["data_stream"]) == ("w", short["oa"])
+    assert not any(old[name] for name in ("loaded_weights", "seen_rows", "seen_views", "view_sketch", "seen_steps"))
+
+
+def test_data_that_changed_between_attempts_are_told() -> None:
+    def found(*fingerprints: str) -> str:
+        started = [{"t": 1.0, "dataset_fingerprint": fingerprint} for fingerprint in fingerprints]
+        attempts = [
+            AttemptState(i, AttemptStatus.STOPPED, {}, started=event) for i, event in enumerate(started, start=1)
+        ]
+        return str(outcome(RunState(tuple(attempts)))["dataset"])
+
+    assert [found(), found("one"), found("one", "one"), found("one", "two", "one")] == ["", "one", "one", "one two"]
 
 
 def test_what_is_damaged_is_named(tmp_path: Path) -> None:

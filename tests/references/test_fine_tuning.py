@@ -183,9 +183,12 @@ def test_head_order_and_views_are_those_of_the_label_seed() -> None:
 def test_its_labels_are_the_first_draw_of_the_linear_probe() -> None:
     from study.evaluations.linear_probe import LinearProbe
 
-    task = make_task(num_train=900)
-    ours, theirs = FineTuning((1, 10)).label_draws(task), LinearProbe((1, 10), (2, 2)).label_draws(task)
-    assert [draw.tolist() for draw in ours] == [theirs[0].tolist(), theirs[2].tolist()]
+    ours, theirs = make_task(num_train=900), make_task(num_train=900)
+    FineTuning((1, 10), epochs=1)(ours)
+    features = np.random.default_rng(0).normal(size=(900, 2)).astype(np.float32)
+    pool, held_out = (Representations(features[: len(s.labels)], s.labels) for s in (theirs.train, theirs.held_out))
+    LinearProbe((1, 10), (2, 2))(replace(theirs, train=pool, held_out=held_out))
+    assert [rows.tolist() for rows in ours.drawn] == [theirs.drawn[0].tolist(), theirs.drawn[2].tolist()]
 
 
 def test_rates_that_are_far_too_high_count_as_wrong_answers() -> None:

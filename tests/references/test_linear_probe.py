@@ -93,12 +93,11 @@ def test_equals_the_written_out_objective(num_classes: int) -> None:
 def test_a_published_list_takes_the_place_of_the_draws() -> None:
     task, probe = make_task(spread=2.5), LinearProbe(label_percent=(2, 10), num_draws=(3, 1), weight_decay=(0.3, 1e-2))
     listed = np.flatnonzero(task.train.labels < 3)[:20]  # two of five classes have no label at all
-    given = replace(task, label_lists={2: listed})
-    assert [draw.tolist() for draw in probe.label_draws(given)] == [
-        listed.tolist(),
-        probe.label_draws(task)[3].tolist(),
-    ]
+    given = replace(task, label_lists={2: listed}, drawn=[])
     metrics = probe(given)
+    probe(task)
+    assert len(task.drawn) == 4
+    assert [rows.tolist() for rows in given.drawn] == [listed.tolist(), task.drawn[3].tolist()]
     assert metrics["top1_2pct"] == pytest.approx(reference_top1_of(task, listed, 0.3), abs=0.1001)
     assert metrics["top1_10pct"] == probe(task)["top1_10pct"]
 

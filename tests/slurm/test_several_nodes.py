@@ -56,5 +56,6 @@ def test_two_nodes_train_a_run(cluster: SlurmCluster, sweep: MakeSweep, tmp_path
     for run in study.runs():
         expected, found = weights(alone[run.root.name]), weights(run)
         assert float((found - expected).norm() / expected.norm()) < 1e-3, run.root.name
-        paired = [read_json(r.trained)["paired"] | {"base_weights": ""} for r in (run, alone[run.root.name])]
+        of_base = {"base_weights": "", "loaded_weights": ""}
+        paired = [read_json(r.trained)["paired"] | of_base for r in (run, alone[run.root.name])]
         assert paired[0] == paired[1], "the same images and augmentation; bases differ by rounding"

@@ -2,11 +2,20 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import random
 
+import numpy as np
 import pytest
 import torch
 
-from study.tensors.streams import stream, stream_seed
+from study.tensors.streams import (
+    global_draws,
+    global_states,
+    global_stream,
+    seed_global_generators,
+    stream,
+    stream_seed,
+)
 
 
 def test_seed_is_the_documented_hash() -> None:
@@ -25,6 +34,51 @@ def test_equal_keys_give_equal_draws_and_no_global_state_is_touched() -> None:
     first, second = (torch.rand(5, generator=stream("x", 1)) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(before, torch.get_rng_state())
+
+
+DRAWS = {
+    "Python's `random`": (random.random, lambda: random.gauss(0, 1)),
+    "numpy's `np.random`": (np.random.rand, np.random.randn),
+    "torch's global generator": (lambda: torch.rand(1), lambda: torch.randperm(3)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_global_generators_begin_streams_and_tell_of_draws(name: str) -> None:
+    for draw in DRAWS[name]:
+        seed_global_generators("x", 1)
+        before = global_states()
+        assert global_draws(before) == []
+        first = draw()
+        assert global_draws(before) == [name]
+        draw()
+        seed_global_generators("x", 1)
+        assert global_draws(before) == []
+        assert np.array_equal(draw(), first)
+        seed_global_generators("x", 2)
+        assert not np.array_equal(draw(), first)
+
+
+def test_torchs_generator_has_the_seed_of_the_stream() -> None:
+    """Criteria draw from streams of it."""
+    seed_global_generators("x", 1)
+    assert torch.initial_seed() == stream_seed("x", 1)
+    expected = torch.rand(5)
+    torch.manual_seed(stream_seed("x", 1))
+    assert torch.equal(torch.rand(5), expected)
+
+
+def test_a_global_stream_leaves_the_generators_as_they_were() -> None:
+    before = global_states()
+    with global_stream("x", 1):
+        seen = [np.asarray(draw()) for draws in DRAWS.values() for draw in draws]
+    assert global_draws(before) == []
+    with global_stream("x", 1):
+        again = [np.asarray(draw()) for draws in DRAWS.values() for draw in draws]
+    assert all(map(np.array_equal, seen, again))
+    with pytest.raises(KeyError), global_stream("x", 1):
+        raise KeyError(random.random())
+    assert global_draws(before) == []
 
 
 def test_order_type_and_boundaries_of_keys_count() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,11 +18,13 @@ from torchvision.transforms.v2 import functional as vision
 from study.augmentations.base import Augmentation
 from study.augmentations.photographs import Photographs
 from study.augmentations.small_images import SmallImages
+from study.datasets._originals import Originals
 from study.datasets.base import Split
 from study.datasets.image_folder import ImageFolder
-from study.errors import DataError
+from study.errors import DataError, UserError
 from study.paths import HomePaths
 from study.plan.expand import base_spec
+from study.tensors.crops import Crops
 from study.tensors.streams import stream
 from study.training.assemble import build_network, build_trainer, set_numerics
 from study.training.checkpoint import load_checkpoint, save_checkpoint
@@ -122,6 +126,53 @@ def test_two_processes_see_the_rows_that_one_would_see(folder: Path, monkeypatch
             torch.testing.assert_close(torch.cat(halves), view, rtol=0, atol=1e-6)
 
 
+class Placed(Photographs):
+    """Notes in which thread it runs, and draws from a global generator if told to."""
+
+    threads: ClassVar[set[threading.Thread]] = set()
+    draw: ClassVar[Callable[[], object]] = staticmethod(lambda: None)
+
+    def crops(self, *arguments: Any) -> Crops:
+        self.threads.add(threading.current_thread())
+        return super().crops(*arguments)
+
+    def photometry(self, *arguments: Any) -> Tensor:
+        self.threads.add(threading.current_thread())
+        self.draw()
+        return super().photometry(*arguments)
+
+
+def test_augmentations_run_in_the_main_thread_which_the_global_generators_belong_to(folder: Path) -> None:
+    assert len(list(_feed(folder, Placed()).batches(_PLACES))) == len(_PLACES)
+    assert Placed.threads == {threading.main_thread()}
+
+
+@pytest.mark.parametrize(("draw", "name"), [(random.random, "Python's `random`"), (np.random.rand, "numpy's")])
+def test_several_processes_refuse_draws_from_global_generators(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, draw: Callable[[], float], name: str
+) -> None:
+    """Each would draw the same numbers for other images; one process may."""
+    monkeypatch.setattr(Placed, "draw", staticmethod(draw))
+    assert len(list(_feed(folder, Placed()).batches(_PLACES))) == len(_PLACES)
+    monkeypatch.setattr(Team, "current", lambda: Team(0, 2))
+    with pytest.raises(
+        UserError, match=rf"augmentation Placed draws from {name}.*: 2 processes cannot see .*generator"
+    ):
+        next(_feed(folder, Placed()).batches(_PLACES))
+
+
+def test_decoding_that_draws_from_a_global_generator_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Originals.read
+    monkeypatch.setattr(Originals, "read", lambda self, row, into: (random.random(), read(self, row, into)))
+    with pytest.raises(UserError, match=r"Originals draws from Python's `random` while it decodes an image"):
+        next(_feed(folder).batches(_PLACES))
+
+
+def test_batches_know_their_rows(folder: Path) -> None:
+    for batch, (_, _, rows) in zip(_feed(folder).batches(_PLACES), _PLACES, strict=True):
+        assert torch.equal(batch.rows, rows)
+
+
 def test_an_augmentation_without_crops_sees_the_squares(folder: Path) -> None:
     kept = ImageFolder(**_SETTINGS)
     ours, expected = (_feed(folder, SmallImages(), dataset).batches(_PLACES) for dataset in (_DATASET, kept))
@@ -158,6 +209,7 @@ def test_stopping_anywhere_changes_nothing(folder: Path, tmp_path: Path) -> None
         assert _metrics(before + _train(second)) == expected
         for name, weight in second.network.state_dict().items():
             assert torch.equal(weight, whole.network.state_dict()[name]), name
+        assert second.pairing() == whole.pairing(), "batches that were begun ahead were not seen"
 
 
 def _metrics(records: list[StepRecord]) -> list[tuple[int, dict[str, float]]]:

@@ -85,6 +85,7 @@ def check_like(attempt: AttemptPaths, uninterrupted: AttemptPaths) -> None:
     """The run has ended as the uninterrupted one did, to the last bit."""
     assert weights_of(attempt.run) == weights_of(uninterrupted.run)
     assert attempt.run.weights.read_bytes() == uninterrupted.run.weights.read_bytes()
+    assert read_json(attempt.run.trained)["paired"] == read_json(uninterrupted.run.trained)["paired"]
     assert metrics_by_step(attempt) == metrics_by_step(uninterrupted)
 
 
@@ -94,6 +95,8 @@ def test_a_finished_attempt_leaves_a_complete_record(uninterrupted: AttemptPaths
     assert [step for _, step in steps_of(uninterrupted.run)] == list(range(1, 81))
     trained = read_json(uninterrupted.run.trained)
     assert (trained["attempt"], trained["step"]) == (1, 80)
+    assert (trained["paired"]["first_step"], trained["paired"]["last_step"]) == (1, 80)
+    assert trained["paired"]["num_view_steps"] == 16
     assert uninterrupted.trained.samefile(uninterrupted.run.trained)
     assert uninterrupted.weights.samefile(uninterrupted.run.weights)
     assert not [p.name for p in uninterrupted.root.iterdir() if p.name.endswith(".tmp")]
@@ -323,6 +326,8 @@ def test_a_run_that_is_not_continued_is_evaluated_alone(shared_home: HomePaths, 
     assert 0 < transferred["metrics"]["top1"] < own["metrics"]["top1"], "fewer neighbours to choose from"
     assert transferred["labels_sha256"] != own["labels_sha256"]
     base = shared_home.base(base_spec(tiny_plan(), 1).run_id)
+    paired = {"base_weights": weights_of(base), "loaded_weights": weights_of(base)}
+    assert read_json(attempt.run.trained)["paired"] == paired
     assert weights_of(attempt.run) == weights_of(base) and not steps_of(attempt.run)
     assert hashlib.sha256(attempt.run.weights.read_bytes()).hexdigest() == weights_of(base), "copies were tuned"
 

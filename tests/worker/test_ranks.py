@@ -61,7 +61,8 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, executor: LocalEx
     losses = [[e["metrics"]["train/loss"] for e in events_of(attempt, "step")] for attempt in (one, two)]
     assert len(losses[0]) == len(losses[1]) == 10
     torch.testing.assert_close(torch.tensor(losses[0]), torch.tensor(losses[1]), rtol=0, atol=1e-4)
-    assert read_json(one.trained)["paired"] == read_json(two.trained)["paired"] != {}
+    paired = read_json(two.trained)["paired"]
+    assert paired == read_json(one.trained)["paired"] and len(paired["views"]) == 64 and paired["last_step"] == 10
 
 
 @pytest.mark.slow
