@@ -135,7 +135,7 @@ def test_contrasts_name_their_runs_and_what_is_doubtful() -> None:
     runs.loc[runs["run_id"] == "mmcr-3", ["code_differs", "dataset"]] = ["criteria/mmcr.py", "0ther"]
     frame = contrasts_frame(declared_contrasts(runs, PLAN)).set_index("left")
     assert frame.loc["e2mc", "run_ids"].split() == [f"{a}-{b}" for a in ("e2mc", "continued") for b in range(1, 8)]
-    assert frame.loc["mmcr", "verdict"].endswith("(mmcr: other code, other data)")
+    assert frame.loc["mmcr", "verdict"].endswith("(mmcr: other data, other code)")
     assert frame.loc["e2mc", "verdict"] == "better"
 
 
