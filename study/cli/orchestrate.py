@@ -94,6 +94,7 @@ def _orchestrate(
         reuse=not args.fresh,
         max_hours=args.max_hours,
         num_processes=site.processes_per_run,
+        log_every=site.log_every,
         evaluation_folders=data.evaluations,
     )
     executor = _executor(study, site, args.slots or site.slots)

@@ -9,9 +9,14 @@
     {"t": …, "event": "finished"} | {"event": "stopped", "reason": …, "step": …}
         | {"event": "failed", "kind": "diverged" | "pruned" | "data" | "memory" | "error", "message": …, "traceback": …}
 
-`t` is seconds since the epoch. A step counts optimiser steps from 1. Every event but `step` carries `cpu_s`, the CPU
-seconds this attempt has used so far. A killed writer leaves half a line behind; reading ignores it, and nobody appends
-to it, because every attempt has a file of its own.
+`t` is seconds since the epoch. A step counts optimiser steps from 1. Of runs with up to 2,000 steps every step is
+written; of longer ones about a thousand, evenly spaced, beside the first one and the last of each epoch (see
+`study.journal.thinning`; `log_every` in a site file says otherwise), and the last ones before a divergence: 20,000 steps
+with 20 metrics are about 1 MB. Journals of earlier code hold every step.
+
+Every event but `step` carries `cpu_s`, the CPU seconds this attempt has used so far. Every line is handed to the system
+before the next step is waited for. A killed writer leaves half a line behind; reading ignores it, and nobody appends to
+it, because every attempt has a file of its own.
 """
 
 from __future__ import annotations

@@ -141,11 +141,12 @@ def submit(
     home: HomePaths, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest],
     executor: Executor, *, study: str, data_folder: Path, checkpoint_every_s: float,
     pruning: Mapping[str, Any] | None = None, num_processes: int = 1,
-    evaluation_folders: Mapping[str, Path] | None = None,
+    evaluation_folders: Mapping[str, Path] | None = None, log_every: int | None = None,
 ) -> None:  # fmt: skip
     """Start the next attempt at a run.
 
-    `evaluation_folders` are the folders of evaluations that have a dataset of their own, by name.
+    `evaluation_folders` are the folders of evaluations that have a dataset of their own, by name; `log_every` is how
+    many steps lie between two that the journal keeps, None the usual number.
 
     Raises:
         HomeError: the run's folder holds another spec.
@@ -174,6 +175,7 @@ def submit(
             "data_folder": str(data_folder),
             "checkpoint_every_s": checkpoint_every_s,
             "num_processes": num_processes,
+            "log_every": log_every,
             "evaluations": [_through_json(_request(e, evaluation_folders or {})) for e in evaluations],
             "pruning": None if pruning is None else _through_json(pruning),
         },

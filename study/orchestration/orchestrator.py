@@ -38,6 +38,7 @@ class Settings:
         data_folder: the dataset.
         checkpoint_every_s: seconds between two checkpoints.
         num_processes: processes that train one run together.
+        log_every: steps between two that journals keep; None: as many as the length of the run asks for.
         hang_patience_s: seconds without a step after which a run counts as hung, at least.
         reuse: whether equal runs of other studies are taken over instead of being repeated.
         evaluation_folders: folders of evaluations that have a dataset of their own, by name.
@@ -50,6 +51,7 @@ class Settings:
     reuse: bool = True
     max_hours: float | None = None
     num_processes: int = 1
+    log_every: int | None = None
     evaluation_folders: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -174,7 +176,7 @@ class Orchestrator:
                     self._home, run, spec, evaluations, self._executor,
                     study=self._plan.study, data_folder=self._settings.data_folder,
                     checkpoint_every_s=self._settings.checkpoint_every_s,
-                    num_processes=self._settings.num_processes, pruning=pruning,
+                    num_processes=self._settings.num_processes, pruning=pruning, log_every=self._settings.log_every,
                     evaluation_folders=self._settings.evaluation_folders,
                 )  # fmt: skip
             case Ask(arm):
