@@ -5,7 +5,6 @@ A source is the directory of a study, or a `Published` study in a tracker.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ import pandas as pd
 from analysis.columns import HISTORY_COLUMNS
 from analysis.records import Metrics, RunRecord, RunStatus, plain, required_evaluations, runs_of, trials_of
 from study.errors import HomeError, JournalError, UserError
-from study.journal.files import read_json, read_json_or_none
-from study.journal.final import final_state, outcome
+from study.journal.files import names_in, read_json, read_json_or_none
+from study.journal.final import outcome
 from study.journal.replay import RunState, replay_run, settled_steps
+from study.journal.summary import final_state
 from study.paths import StudyPaths
 from study.plan.model import Plan
 from study.plan.spec import RunSpec
@@ -165,10 +165,9 @@ def steps_frame(study_root: Path, run_ids: Iterable[str]) -> pd.DataFrame:
 
 def _records(paths: StudyPaths, plan: Plan) -> Iterable[RunRecord]:
     wanted = {evaluation.name: plain(evaluation.as_json()) for evaluation in plan.evaluations}
-    root = str(paths.runs)
-    for name in os.listdir(root) if paths.runs.is_dir() else ():  # noqa: PTH208 (thousands, see study.journal.final)
+    for name in names_in(paths.runs):
         try:
-            data, state = final_state(f"{root}/{name}")
+            data, state = final_state(paths.run(name))
             spec = RunSpec.from_json(data)
             yield RunRecord(spec.run_id, spec.labels, spec.training, outcome(state), _metrics(state, wanted))
         except (FileNotFoundError, NotADirectoryError):

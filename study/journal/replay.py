@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from study.journal.endings import Ending
 from study.journal.events import read_events
-from study.journal.files import read_json_or_none
+from study.journal.files import names_in, read_json_or_none
 from study.paths import AttemptPaths, RunPaths
 
 
@@ -69,6 +69,14 @@ class AttemptState:
         """Whether nothing more is expected of it: a last word of its own, or a verdict."""
         return self.status.is_over or self.verdict is not None
 
+    @property
+    def lacks_verdict(self) -> bool:
+        """Whether somebody has to find out how it ended: no last word, or a signal whose sender is not known."""
+        if self.verdict is not None:
+            return False
+        reason = str((self.last_event or {}).get("reason"))
+        return not self.status.is_over or (self.status is AttemptStatus.STOPPED and reason.startswith("SIG"))
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -100,12 +108,14 @@ class RunState:
 LAST_WORDS = {"finished": AttemptStatus.FINISHED, "stopped": AttemptStatus.STOPPED, "failed": AttemptStatus.FAILED}
 
 
-def replay_attempt(paths: AttemptPaths) -> AttemptState:
-    """Fold one attempt's files into its state."""
+def replay_attempt(paths: AttemptPaths, *, with_steps: bool = True) -> AttemptState:
+    """Fold one attempt's files into its state; without its training steps in a small part of the time."""
     job = read_json_or_none(paths.job) or {}
     claim = read_json_or_none(paths.claim)
     verdict = read_json_or_none(paths.verdict)
-    return fold_attempt(paths.number, list(read_events(paths.events)), job=job, claim=claim, verdict=verdict)
+    events = list(read_events(paths.events, with_steps=with_steps))
+    state = fold_attempt(paths.number, events, job=job, claim=claim, verdict=verdict)
+    return state if with_steps or not state.steps else replace(state, steps=())
 
 
 def fold_attempt(
@@ -145,18 +155,17 @@ def fold_attempt(
     )
 
 
-def replay_run(paths: RunPaths) -> RunState:
+def replay_run(paths: RunPaths, *, with_steps: bool = True) -> RunState:
     """Fold a run's directory into its state; an empty or missing directory is a run without attempts.
 
     Attempts are read first: what a last word stands for was written before it, so it is seen here too.
     """
-    attempts = tuple(replay_attempt(a) for a in paths.existing_attempts())
+    attempts = tuple(replay_attempt(a, with_steps=with_steps) for a in paths.existing_attempts())
     evaluations = {}
-    if paths.evaluations.is_dir():
-        for file in sorted(paths.evaluations.glob("*.json")):
-            content = read_json_or_none(file)
-            if content is not None:
-                evaluations[file.stem] = content
+    for name in names_in(paths.evaluations):
+        content = read_json_or_none(paths.evaluations / name) if name.endswith(".json") else None
+        if content is not None:
+            evaluations[name.removesuffix(".json")] = content
     return RunState(
         attempts=attempts,
         trained=read_json_or_none(paths.trained),

@@ -9,7 +9,8 @@ from typing import Any
 
 from study.journal.endings import EndKind
 from study.journal.files import read_json_or_none
-from study.journal.replay import AttemptState, AttemptStatus, RunState, replay_run
+from study.journal.replay import AttemptState, RunState
+from study.journal.summary import brief_state
 from study.orchestration.policy import end_kind, reason_to_give_up
 from study.paths import RunPaths
 
@@ -86,18 +87,18 @@ class Observer:
             state, _ = self._active[key]
             if state.last is not None and self._is_alive(state.last) and state.last.claim is not None:
                 return _active_view(paths, state)
-        state = replay_run(paths)
+        state = brief_state(paths)
         self._seen_before.setdefault(key, len(state.attempts))
         self._active.pop(key, None)
         if state.last is not None and not state.last.is_over:
             if self._is_alive(state.last):
                 self._active[key] = (state, paths)
                 return _active_view(paths, state)
-            state = replay_run(paths)  # it may have had its last word between the reading and the asking
-        if state.last is not None and _lacks_verdict(state.last):
+            state = brief_state(paths)  # it may have had its last word between the reading and the asking
+        if state.last is not None and state.last.lacks_verdict:
             if not self._settle(paths, state.last):
                 return _active_view(paths, state)
-            state = replay_run(paths)
+            state = brief_state(paths)
         view = self._judge(paths, state, wanted)
         if view.status in (RunStatus.COMPLETED, RunStatus.INFEASIBLE):
             self._settled[key] = (wanted, view)
@@ -160,11 +161,3 @@ def _spent_s(state: RunState, beat_t: float | None = None) -> float:
             last_t = (attempt.last_event or attempt.started)["t"]
             spent += max(last_t, beat_t or 0.0 if attempt is state.last else 0.0) - attempt.started["t"]
     return spent
-
-
-def _lacks_verdict(attempt: AttemptState) -> bool:
-    """Whether somebody has to find out how it ended: no last word, or a signal whose sender is not known."""
-    if attempt.verdict is not None:
-        return False
-    reason = str((attempt.last_event or {}).get("reason"))
-    return not attempt.status.is_over or (attempt.status is AttemptStatus.STOPPED and reason.startswith("SIG"))

@@ -1,0 +1,158 @@
+"""What a run that is over left behind, in one small file beside it, so that nothing of it is ever parsed again.
+
+The journal stays the truth. A summary counts as long as every file and folder that it was made from has the size and
+the time of modification that it had; one that is missing, damaged, of another format or out of date is made anew and is
+never an error, and a home that cannot be written is read without any. A file that was changed a moment ago may change
+again within the resolution of the file system's clock, so that nothing of it would show: such a run is summed up later.
+
+The file: a checksum of the rest; what judges the run, as a JSON object in a line; all the rest in another, which need
+not be parsed to say where a study stands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from study.errors import JournalError
+from study.journal.files import names_in, read_bytes, read_json, write_atomic
+from study.journal.replay import AttemptStatus, RunState, replay_run
+from study.journal.states import brief, state_as_json, state_from_json
+from study.paths import RunPaths
+
+_FORMAT = 1
+_YOUNG_NS = 5_000_000_000  # clocks of file systems tick every few milliseconds, old ones every two seconds
+_RUN = RunPaths(Path())  # file names, relative to a run
+_ATTEMPT = _RUN.attempt(1)
+_OF_RUN = tuple(map(str, (_RUN.spec, _RUN.trained, _RUN.reused, _RUN.attempts, _RUN.evaluations)))
+_OF_ATTEMPT = tuple(p.name for p in (_ATTEMPT.job, _ATTEMPT.claim, _ATTEMPT.events, _ATTEMPT.verdict))
+_ABSENT = (-1, 0)
+_decode = json.JSONDecoder().decode
+
+Looks = Mapping[str, tuple[int, int]]  # path relative to the run → size, time of modification in ns
+
+
+class FinalState(NamedTuple):
+    """What became of a run, but for its training steps and what evaluations say beside numbers (`details`).
+
+    Attributes:
+        spec: contents of its spec.json.
+        state: as of `replay_run`.
+    """
+
+    spec: dict[str, Any]
+    state: RunState
+
+
+def brief_state(run: RunPaths) -> RunState:
+    """What became of a run: of one that is over what judges it, see `study.journal.states.brief`, else all but steps.
+
+    Raises:
+        JournalError: a file that was read is damaged.
+    """
+    found = _read(str(run.root))
+    if found is not None:
+        return state_from_json(found[0])
+    state = _sum_up(run)
+    return brief(state) if _is_over(state) else state
+
+
+def final_state(run: RunPaths) -> FinalState:
+    """What became of a run, and what it was.
+
+    Raises:
+        FileNotFoundError: it has no spec.json.
+        JournalError: a file that was read is damaged.
+    """
+    found = _read(str(run.root))
+    if found is not None:
+        content = _decode(found[1].decode())
+        return FinalState(content["spec"], state_from_json(content["state"]))
+    state = _sum_up(run)
+    return FinalState(read_json(run.spec), state)
+
+
+def is_summed_up(run: RunPaths) -> bool:
+    """Whether a run is over and its summary counts."""
+    return _read(str(run.root)) is not None
+
+
+def _sum_up(run: RunPaths) -> RunState:
+    """Replay a run, and write its summary once it is over."""
+    looks = _looks(str(run.root), _files(run))
+    state = replay_run(run, with_steps=False)
+    newest = max(t for _, t in looks.values())
+    if _is_over(state) and time.time_ns() - newest > _YOUNG_NS:
+        with suppress(OSError, JournalError, _YoungError):  # no right to write, a full disk; a damaged spec
+            _write(run, looks, newest, state)
+    return state
+
+
+def _is_over(state: RunState) -> bool:
+    """Whether nothing is to be found out about any attempt; the newest, if given back, may still stand in a queue."""
+    last = state.last
+    is_known = last is not None and last.is_over and not last.lacks_verdict and last.status is not AttemptStatus.REVOKED
+    return is_known and all(attempt.status is not AttemptStatus.INTENDED for attempt in state.attempts)
+
+
+class _YoungError(Exception):
+    """By the file system's clock, which may not be ours, a file was changed a moment ago."""
+
+
+def _write(run: RunPaths, looks: Looks, newest: int, state: RunState) -> None:
+    head = {"format": _FORMAT, "looks": [(path, *look) for path, look in looks.items()]}
+    head["state"] = state_as_json(brief(state))
+    rest = {"spec": read_json(run.spec), "state": state_as_json(state)}
+    body = b"".join(json.dumps(part, separators=(",", ":")).encode() + b"\n" for part in (head, rest))
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"%08x\n" % zlib.crc32(body) + body)
+        file.flush()
+        if os.fstat(file.fileno()).st_mtime_ns - newest <= _YOUNG_NS:
+            raise _YoungError
+
+    write_atomic(run.summary, write, durable=False)
+
+
+def _read(run: str) -> tuple[dict[str, Any], bytes] | None:
+    """State in brief and all the rest from a run's summary, if that counts."""
+    try:
+        data = read_bytes(f"{run}/{_RUN.summary}")
+        if data is None:
+            return None
+        checksum, _, body = data.partition(b"\n")
+        if int(checksum, 16) != zlib.crc32(body):
+            return None
+        line, _, rest = body.partition(b"\n")
+        head = _decode(line.decode())
+        if head["format"] != _FORMAT:
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (head["state"], rest) if all(_look(f"{run}/{p}") == (s, t) for p, s, t in head["looks"]) else None
+
+
+def _files(run: RunPaths) -> Iterable[str]:
+    """What a run's state is made from, relative to it; the folders first, so that what joins them later shows."""
+    yield from _OF_RUN
+    for attempt in run.existing_attempts():
+        yield from (f"{_RUN.attempts}/{attempt.root.name}/{name}" for name in _OF_ATTEMPT)
+    yield from (f"{_RUN.evaluations}/{name}" for name in names_in(run.evaluations) if name.endswith(".json"))
+
+
+def _looks(run: str, paths: Iterable[str]) -> Looks:
+    return {path: _look(f"{run}/{path}") for path in paths}
+
+
+def _look(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a hundred thousand of them)
+    except (FileNotFoundError, NotADirectoryError):
+        return _ABSENT
+    return found.st_size, found.st_mtime_ns
