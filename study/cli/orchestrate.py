@@ -102,9 +102,11 @@ def _orchestrate(
         console.print(f"Warning: {warning}")
     console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
     with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
-        board.say("Starting workers and timing a few training steps")
-        board.expect(forecast(plan))
+        board.say(
+            "Starting workers, looking at what is there, and timing a few training steps unless that tells enough"
+        )
         orchestrator = Orchestrator(plan, home, executor, lease, settings, board.show)
+        board.expect(forecast(plan, known_s=orchestrator.ledger.mean_costs_s()))
         try:
             progress = orchestrator.run()
             was_stopped = study.stop.exists() or progress.is_over_budget

@@ -15,7 +15,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -23,11 +23,13 @@ from typing import Any, BinaryIO, NamedTuple
 from study.errors import JournalError
 from study.journal.files import names_in, read_bytes, read_json, write_atomic
 from study.journal.replay import AttemptStatus, RunState, replay_run
+from study.journal.side_by_side import side_by_side
 from study.journal.states import brief, state_as_json, state_from_json
 from study.paths import RunPaths
 
 _FORMAT = 1
-_YOUNG_NS = 5_000_000_000  # clocks of file systems tick every few milliseconds, old ones every two seconds
+YOUNG_S = 5.0  # clocks of file systems tick every few milliseconds, old ones every two seconds
+_YOUNG_NS = int(YOUNG_S * 1e9)
 _RUN = RunPaths(Path())  # file names, relative to a run
 _ATTEMPT = _RUN.attempt(1)
 _OF_RUN = tuple(map(str, (_RUN.spec, _RUN.trained, _RUN.reused, _RUN.attempts, _RUN.evaluations)))
@@ -61,6 +63,11 @@ def brief_state(run: RunPaths) -> RunState:
         return state_from_json(found[0])
     state = _sum_up(run)
     return brief(state) if _is_over(state) else state
+
+
+def brief_states(runs: Sequence[RunPaths]) -> Iterator[RunState]:
+    """`brief_state` of each, in their order."""
+    return side_by_side(brief_state, runs)
 
 
 def final_state(run: RunPaths) -> FinalState:

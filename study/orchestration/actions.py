@@ -19,7 +19,8 @@ from study.execution.base import Executor
 from study.journal.endings import Ending
 from study.journal.files import create_once, read_json, read_json_or_none, write_atomic, write_json, write_text
 from study.journal.process import is_alive, is_on_this_host, this_process
-from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
+from study.journal.replay import AttemptState, AttemptStatus
+from study.journal.summary import brief_states
 from study.orchestration.amendments import amended, is_amendment
 from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
 from study.plan.identity import code_identity
@@ -106,13 +107,13 @@ def check_code(home: HomePaths, runs: Sequence[RunPaths], *, accept_change: bool
 
 def revoke_orphans(runs: Sequence[RunPaths], executor: Executor) -> None:
     """Make sure that attempts which a dead orchestrator intended never start, unless a job of theirs is waiting."""
-    for run in runs:
-        for attempt in run.existing_attempts():
-            state = replay_attempt(attempt)
-            owner = state.job.get("orchestrator", {})
-            alive = is_on_this_host(owner) and is_alive(owner)
-            if state.status is AttemptStatus.INTENDED and not alive and not executor.is_alive(state):
-                revoke(attempt)
+    for run, state in zip(runs, brief_states(runs), strict=True):
+        for attempt in state.attempts:
+            if attempt.status is not AttemptStatus.INTENDED:
+                continue
+            owner = attempt.job.get("orchestrator", {})
+            if not (is_on_this_host(owner) and is_alive(owner)) and not executor.is_alive(attempt):
+                revoke(run.attempt(attempt.number))
 
 
 def revoke(attempt: AttemptPaths) -> bool:

@@ -11,7 +11,7 @@ from study.errors import UserError
 from study.execution.base import belongs_to_another, claimant_lives, seems_alive
 from study.journal.files import read_json, read_json_or_none, write_text
 from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
-from study.journal.summary import brief_state
+from study.journal.summary import brief_states
 from study.orchestration.actions import revoke
 from study.orchestration.lease import describe, holder_of
 from study.paths import AttemptPaths, HomePaths, StudyPaths
@@ -39,7 +39,8 @@ def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
         worker.stop.touch()  # before the runs are walked through, so that none is taken meanwhile
     plan = Plan.from_json(read_json(study.plan))
     bases = [home.base(base_spec(plan, seed).run_id) for seed in plan.base_seeds]
-    newest = [(run, brief_state(run).last) for run in (*bases, *study.existing_runs())]
+    runs = [*bases, *study.existing_runs()]
+    newest = zip(runs, (state.last for state in brief_states(runs)), strict=True)
     unknown = [(run, last) for run, last in newest if last is not None and _may_live(last)]
     stopped = 0
     for run, last in unknown:

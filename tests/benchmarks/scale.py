@@ -1,7 +1,7 @@
 """How long do commands take on a study of 10,000 runs, relative to merely reading files of its runs?
 
-Every command is the real one, in a process of its own. $STUDY_SCALE_HOME keeps what is written once, by default a folder
-below the temporary one. Caches of the system are dropped before the cold reading where that is allowed; where it is not,
+Every command is the real one, in a process of its own. $STUDY_SCALE_HOME keeps what is written once, else a folder
+below the temporary one. Caches of the system are dropped before a cold reading where that is allowed; where it is not,
 the contents of files are dropped from them, but not what the file system knows of folders.
 """
 
