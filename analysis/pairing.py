@@ -26,11 +26,11 @@ def unpaired_arms(runs: pd.DataFrame, plan: Plan) -> dict[str, str]:
         known = completed[completed[column] != ""]
         is_of_base = column == "base_weights" or (column == "label_draws" and plan.unit == "base")
         seeds = ["base_seed"] if is_of_base else ["base_seed", "continuation_seed"]
-        for _, group in known.groupby(seeds):
+        differ = known.groupby(seeds)[column].transform("nunique") > 1  # else thousands of groups would be looked at
+        for _, group in known[differ].groupby(seeds):
             usual = group[column].mode().iloc[0]
             for arm in group.loc[group[column] != usual, "arm"].unique():
-                found.setdefault(str(arm), [])
-                if words not in found[str(arm)]:
+                if words not in found.setdefault(str(arm), []):
                     found[str(arm)].append(words)
     return {arm: ", ".join(words) for arm, words in found.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -36,7 +37,7 @@ class RunRecord:
     Attributes:
         run_id: its name.
         labels: what it is for, see `study.plan.spec.RunSpec`; empty when its files cannot be read.
-        training: what was trained.
+        training: what was trained; at least its `analysis.winners.tunable_part`.
         outcome: see `study.journal.final.outcome`.
         metrics: of the evaluations in the plan.
         problem: why its files cannot be read, or "".
@@ -54,7 +55,7 @@ def runs_of(records: Sequence[RunRecord], plan: Plan, trials: pd.DataFrame) -> p
     """Return one row per record, sorted by run id, with the column `unused`: why it does not count, or ""."""
     winners = {arm.name: winning_parameters(arm, plan, trials) for arm in plan.arms}
     required = {str(phase): required_evaluations(plan, phase) for phase in (Phase.TUNE, Phase.CONFIRM)}
-    rows = [_row(record, plan, winners, required) for record in sorted(records, key=lambda r: r.run_id)]
+    rows = (_row(record, plan, winners, required) for record in sorted(records, key=lambda r: r.run_id))
     return _mark_duplicates(tidy(rows, ("unused", *RUN_COLUMNS)))
 
 
@@ -85,6 +86,13 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+def shared(value: Any) -> Any:
+    """An equal value whose texts are those of all equal ones: thousands of runs say nearly the same."""
+    if type(value) is str:
+        return sys.intern(value)
+    return {sys.intern(name): shared(v) for name, v in value.items()} if isinstance(value, Mapping) else value
+
+
 def _row(
     record: RunRecord, plan: Plan, winners: Winners, required: Mapping[str, set[tuple[str, str]]]
 ) -> dict[str, Any]:
@@ -103,8 +111,12 @@ def _row(
         "criterion": record.training["criterion"]["name"],
         **{name: value for name, value in outcome.items() if name not in ("is_trained", "failure_kind", "failure")},
         "failure": ": ".join(filter(None, (outcome["failure_kind"], outcome["failure"]))),
-        **{PARAM_PREFIX + name: value for name, value in values.items()},
-        **{f"{split}/{name}/{key}": v for (split, name), found in record.metrics.items() for key, v in found.items()},
+        **{sys.intern(PARAM_PREFIX + name): value for name, value in values.items()},
+        **{
+            sys.intern(f"{split}/{name}/{key}"): value
+            for (split, name), found in record.metrics.items()
+            for key, value in found.items()
+        },
     }
 
 

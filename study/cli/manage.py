@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from study.cli.site import add_site_commands, run_site_command
 from study.errors import StudyError, UserError, did_you_mean
 from study.paths import HomePaths, from_user
 
+_AT_ONCE = ("status", "stop")
 _HELP = {
     "status": "what is done, what runs, what failed",
     "publish": "copy the journals into MLflow",
@@ -50,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.command == "site":
         return guarded(lambda: run_site_command(args), lambda: None)
+    if args.command in _AT_ONCE:
+        gc.disable()  # looking for garbage among what is known of ten thousand runs takes as long as reading it
     run = {"status": _status, "publish": _publish, "report": _report, "stop": _stop}[args.command]
     return guarded(lambda: run(args), lambda: chosen_home(args))
 

@@ -59,7 +59,7 @@ class EventWriter:
             os.fsync(self._file.fileno())
 
 
-def read_events(path: Path, *, with_steps: bool = True) -> Iterator[dict[str, Any]]:
+def read_events(path: Path | str, *, with_steps: bool = True) -> Iterator[dict[str, Any]]:
     """Yield the events of one attempt in order; nothing when there is no file.
 
     Args:
@@ -71,7 +71,7 @@ def read_events(path: Path, *, with_steps: bool = True) -> Iterator[dict[str, An
         JournalError: a line other than the last is damaged.
     """
     try:
-        file = path.open("rb")
+        file = open(path, "rb")  # noqa: PTH123, SIM115 (closed below)
     except FileNotFoundError:
         return
     number, skipped = 0, b""
@@ -87,7 +87,7 @@ def read_events(path: Path, *, with_steps: bool = True) -> Iterator[dict[str, An
         yield _event(skipped, path, number)
 
 
-def _event(line: bytes, path: Path, number: int) -> dict[str, Any]:
+def _event(line: bytes, path: Path | str, number: int) -> dict[str, Any]:
     try:
         event: dict[str, Any] = _decode(line.decode())
     except ValueError as error:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from study.errors import JournalError
 
 _BUFFER = 1 << 16
+_decode = json.JSONDecoder().decode  # json.loads would first guess the encoding
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object], *, durable: bool = True) -> None:
@@ -35,7 +36,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=True) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path | str) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
@@ -45,8 +46,12 @@ def read_json(path: Path) -> dict[str, Any]:
     content = read_bytes(path)
     if content is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return _object(content, path)
+
+
+def _object(content: bytes, path: Path | str) -> dict[str, Any]:
     try:
-        data = json.loads(content.decode())
+        data = _decode(content.decode())
     except ValueError as error:
         raise JournalError(f"{path} is damaged ({error}); move it away and start the study again") from error
     if not isinstance(data, dict):
@@ -54,12 +59,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_json_or_none(path: Path) -> dict[str, Any] | None:
+def read_json_or_none(path: Path | str) -> dict[str, Any] | None:
     """Read a JSON object, or None when the file is missing."""
-    try:
-        return read_json(path)
-    except FileNotFoundError:
-        return None
+    content = read_bytes(path)
+    return None if content is None else _object(content, path)
 
 
 def read_bytes(path: Path | str) -> bytes | None:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from study.journal.endings import Ending
 from study.journal.events import read_events
 from study.journal.files import names_in, read_json_or_none
 from study.paths import AttemptPaths, RunPaths
+
+_RUN = RunPaths(Path())
+_ATTEMPT = _RUN.attempt(1)
+# Thousands of runs are read at once, and joining paths takes longer than reading what they name.
+_TRAINED, _REUSED, _EVALUATIONS = (f"/{path}" for path in (_RUN.trained, _RUN.reused, _RUN.evaluations))
+_JOB, _CLAIM, _EVENTS, _VERDICT = (
+    f"/{path.name}" for path in (_ATTEMPT.job, _ATTEMPT.claim, _ATTEMPT.events, _ATTEMPT.verdict)
+)
 
 
 class AttemptStatus(StrEnum):
@@ -110,11 +119,10 @@ LAST_WORDS = {"finished": AttemptStatus.FINISHED, "stopped": AttemptStatus.STOPP
 
 def replay_attempt(paths: AttemptPaths, *, with_steps: bool = True) -> AttemptState:
     """Fold one attempt's files into its state; without its training steps in a small part of the time."""
-    job = read_json_or_none(paths.job) or {}
-    claim = read_json_or_none(paths.claim)
-    verdict = read_json_or_none(paths.verdict)
-    events = list(read_events(paths.events, with_steps=with_steps))
-    state = fold_attempt(paths.number, events, job=job, claim=claim, verdict=verdict)
+    root = str(paths.root)
+    job, claim, verdict = (read_json_or_none(root + name) for name in (_JOB, _CLAIM, _VERDICT))
+    events = list(read_events(root + _EVENTS, with_steps=with_steps))
+    state = fold_attempt(paths.number, events, job=job or {}, claim=claim, verdict=verdict)
     return state if with_steps or not state.steps else replace(state, steps=())
 
 
@@ -161,17 +169,13 @@ def replay_run(paths: RunPaths, *, with_steps: bool = True) -> RunState:
     Attempts are read first: what a last word stands for was written before it, so it is seen here too.
     """
     attempts = tuple(replay_attempt(a, with_steps=with_steps) for a in paths.existing_attempts())
-    evaluations = {}
-    for name in names_in(paths.evaluations):
-        content = read_json_or_none(paths.evaluations / name) if name.endswith(".json") else None
+    root, evaluations = str(paths.root), {}
+    for name in names_in(root + _EVALUATIONS):
+        content = read_json_or_none(f"{root}{_EVALUATIONS}/{name}") if name.endswith(".json") else None
         if content is not None:
             evaluations[name.removesuffix(".json")] = content
-    return RunState(
-        attempts=attempts,
-        trained=read_json_or_none(paths.trained),
-        evaluations=evaluations,
-        reused=read_json_or_none(paths.reused),
-    )
+    trained, reused = (read_json_or_none(root + name) for name in (_TRAINED, _REUSED))
+    return RunState(attempts, trained, evaluations, reused)
 
 
 def settled_steps(

@@ -32,8 +32,10 @@ YOUNG_S = 5.0  # clocks of file systems tick every few milliseconds, old ones ev
 _YOUNG_NS = int(YOUNG_S * 1e9)
 _RUN = RunPaths(Path())  # file names, relative to a run
 _ATTEMPT = _RUN.attempt(1)
-_OF_RUN = tuple(map(str, (_RUN.spec, _RUN.trained, _RUN.reused, _RUN.attempts, _RUN.evaluations)))
+_SPEC, _SUMMARY, _ATTEMPTS, _EVALUATIONS = map(str, (_RUN.spec, _RUN.summary, _RUN.attempts, _RUN.evaluations))
+_OF_RUN = (_SPEC, str(_RUN.trained), str(_RUN.reused), _ATTEMPTS, _EVALUATIONS)
 _OF_ATTEMPT = tuple(p.name for p in (_ATTEMPT.job, _ATTEMPT.claim, _ATTEMPT.events, _ATTEMPT.verdict))
+_MORE = (_SPEC, _ATTEMPT.job.name)  # what no judgement needs
 _ABSENT = (-1, 0)
 _decode = json.JSONDecoder().decode
 
@@ -78,16 +80,17 @@ def final_state(run: RunPaths) -> FinalState:
         JournalError: a file that was read is damaged.
     """
     found = _read(str(run.root))
-    if found is not None:
-        content = _decode(found[1].decode())
+    content = None if found is None else _decode(found[1].decode())
+    if content is not None and _are(str(run.root), content["looks"]):
         return FinalState(content["spec"], state_from_json(content["state"]))
     state = _sum_up(run)
     return FinalState(read_json(run.spec), state)
 
 
 def is_summed_up(run: RunPaths) -> bool:
-    """Whether a run is over and its summary counts."""
-    return _read(str(run.root)) is not None
+    """Whether a run is over and all of its summary counts."""
+    found = _read(str(run.root))
+    return found is not None and _are(str(run.root), _decode(found[1].decode())["looks"])
 
 
 def _sum_up(run: RunPaths) -> RunState:
@@ -113,9 +116,11 @@ class _YoungError(Exception):
 
 
 def _write(run: RunPaths, looks: Looks, newest: int, state: RunState) -> None:
-    head = {"format": _FORMAT, "looks": [(path, *look) for path, look in looks.items()]}
-    head["state"] = state_as_json(brief(state))
-    rest = {"spec": read_json(run.spec), "state": state_as_json(state)}
+    first, more = (
+        [(p, *look) for p, look in looks.items() if p.endswith(_MORE) is is_more] for is_more in (False, True)
+    )
+    head = {"format": _FORMAT, "looks": first, "state": state_as_json(brief(state))}
+    rest = {"looks": more, "spec": read_json(run.spec), "state": state_as_json(state)}
     body = b"".join(json.dumps(part, separators=(",", ":")).encode() + b"\n" for part in (head, rest))
 
     def write(file: BinaryIO) -> None:
@@ -128,9 +133,9 @@ def _write(run: RunPaths, looks: Looks, newest: int, state: RunState) -> None:
 
 
 def _read(run: str) -> tuple[dict[str, Any], bytes] | None:
-    """State in brief and all the rest from a run's summary, if that counts."""
+    """State in brief, if it counts, and all the rest, of which that is yet to be asked, from a run's summary."""
     try:
-        data = read_bytes(f"{run}/{_RUN.summary}")
+        data = read_bytes(f"{run}/{_SUMMARY}")
         if data is None:
             return None
         checksum, _, body = data.partition(b"\n")
@@ -142,15 +147,22 @@ def _read(run: str) -> tuple[dict[str, Any], bytes] | None:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return (head["state"], rest) if all(_look(f"{run}/{p}") == (s, t) for p, s, t in head["looks"]) else None
+    return (head["state"], rest) if _are(run, head["looks"]) else None
+
+
+def _are(run: str, looks: Iterable[tuple[str, int, int]]) -> bool:
+    """Whether files and folders look as they did."""
+    return all(_look(f"{run}/{path}") == (size, t_ns) for path, size, t_ns in looks)
 
 
 def _files(run: RunPaths) -> Iterable[str]:
     """What a run's state is made from, relative to it; the folders first, so that what joins them later shows."""
     yield from _OF_RUN
     for attempt in run.existing_attempts():
-        yield from (f"{_RUN.attempts}/{attempt.root.name}/{name}" for name in _OF_ATTEMPT)
-    yield from (f"{_RUN.evaluations}/{name}" for name in names_in(run.evaluations) if name.endswith(".json"))
+        yield from (f"{_ATTEMPTS}/{attempt.root.name}/{name}" for name in _OF_ATTEMPT)
+    for name in names_in(f"{run.root}/{_EVALUATIONS}"):
+        if name.endswith(".json"):
+            yield f"{_EVALUATIONS}/{name}"
 
 
 def _looks(run: str, paths: Iterable[str]) -> Looks:
