@@ -19,8 +19,7 @@ from study.execution.base import Executor
 from study.journal.endings import Ending
 from study.journal.files import create_once, read_json, read_json_or_none, write_atomic, write_json, write_text
 from study.journal.process import is_alive, is_on_this_host, this_process
-from study.journal.replay import AttemptState, AttemptStatus
-from study.journal.summary import brief_states
+from study.journal.replay import AttemptState, AttemptStatus, RunState
 from study.orchestration.amendments import amended, is_amendment
 from study.paths import AttemptPaths, HomePaths, RunPaths, StudyPaths
 from study.plan.identity import code_identity
@@ -105,15 +104,21 @@ def check_code(home: HomePaths, runs: Sequence[RunPaths], *, accept_change: bool
     raise HomeError(f"{message}.\n{advice}")
 
 
-def revoke_orphans(runs: Sequence[RunPaths], executor: Executor) -> None:
-    """Make sure that attempts which a dead orchestrator intended never start, unless a job of theirs is waiting."""
-    for run, state in zip(runs, brief_states(runs), strict=True):
-        for attempt in state.attempts:
-            if attempt.status is not AttemptStatus.INTENDED:
-                continue
-            owner = attempt.job.get("orchestrator", {})
-            if not (is_on_this_host(owner) and is_alive(owner)) and not executor.is_alive(attempt):
-                revoke(run.attempt(attempt.number))
+def revoke_orphans(executor: Executor, run: RunPaths, state: RunState) -> bool:
+    """Make sure that attempts which a dead orchestrator intended never start, unless a job of theirs is waiting.
+
+    Returns:
+        Whether `state`, that of the run, is out of date now.
+    """
+    is_changed = False
+    for attempt in state.attempts:
+        if attempt.status is not AttemptStatus.INTENDED:
+            continue
+        owner = attempt.job.get("orchestrator", {})
+        if not (is_on_this_host(owner) and is_alive(owner)) and not executor.is_alive(attempt):
+            revoke(run.attempt(attempt.number))
+            is_changed = True
+    return is_changed
 
 
 def revoke(attempt: AttemptPaths) -> bool:

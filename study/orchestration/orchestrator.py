@@ -89,8 +89,6 @@ class Orchestrator:
         for name in self._searches:
             self._record_trials(name)
         executor.poll()
-        known = [self._paths(spec, phase) for spec, phase in known_specs(plan, self._trials)]
-        actions.revoke_orphans(known, executor)
         self._keys = {phase: frozenset(request.key for request in evaluations_for(plan, phase)) for phase in Phase}
         self._ledger, self._rounds = Ledger(plan), Rounds()
         self._learn()
@@ -168,10 +166,11 @@ class Orchestrator:
             self._look_for_hang(run, attempt, view)
 
     def _learn(self) -> None:
-        """Look at what has become known: runs of new trials, and of arms whose searches have just ended."""
+        """Look at what has become known: first everything, later runs of new trials and of arms that are decided."""
         found = known_specs(self._plan, self._trials)
         new = [(spec, phase) for spec, phase in found if spec.run_id not in self._ledger]
-        views = self._observer.first_views([(self._paths(spec, phase), self._keys[phase]) for spec, phase in new])
+        runs = [(self._paths(spec, phase), self._keys[phase]) for spec, phase in new]
+        views = self._observer.first_views(runs, partial(actions.revoke_orphans, self._executor))
         for (spec, phase), view in zip(new, views, strict=True):
             self._ledger.add(spec, phase, view)
 

@@ -96,11 +96,24 @@ class Observer:
                 return _active_view(paths, state)
         return self._view(paths, wanted, brief_state(paths))
 
-    def first_views(self, runs: Sequence[tuple[RunPaths, Collection[str]]]) -> Iterator[RunView]:
-        """Observe many runs that have not been observed before, with their evaluations, in their order."""
+    def first_views(
+        self,
+        runs: Sequence[tuple[RunPaths, Collection[str]]],
+        tidy_up: Callable[[RunPaths, RunState], bool] = lambda _run, _state: False,
+    ) -> Iterator[RunView]:
+        """Observe many runs that have not been observed before.
+
+        Args:
+            runs: the runs, with their evaluations.
+            tidy_up: does with each what is to be done first; says whether that has changed anything.
+
+        Yields:
+            What is seen of each, in their order.
+        """
         states = brief_states([paths for paths, _ in runs])
         for (paths, evaluation_keys), state in zip(runs, states, strict=True):
-            yield self._view(paths, frozenset(evaluation_keys), state)
+            is_changed = tidy_up(paths, state)
+            yield self._view(paths, frozenset(evaluation_keys), brief_state(paths) if is_changed else state)
 
     def _view(self, paths: RunPaths, wanted: frozenset[str], state: RunState) -> RunView:
         """Make up our mind about a run that has just been read."""

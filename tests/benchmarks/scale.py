@@ -152,7 +152,7 @@ def _orchestrator(made: ScaleHome) -> Iterator[tuple[subprocess.Popen[bytes], Ru
 
 
 def start_of_an_orchestrator(made: ScaleHome, idle_s: float) -> tuple[Cost, float]:
-    """Time until it submits the run that is missing, its memory by then; CPU share of its process when nothing happens."""
+    """Time until it submits the run that is missing, and its memory by then; its CPU share when nothing happens."""
     begin = time.perf_counter()
     with _orchestrator(made) as (process, missing):
         while not missing.attempt(1).job.exists():
