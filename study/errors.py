@@ -94,6 +94,10 @@ class PlanError(UserError):
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"{source}: {count}\n{lines}")
 
+    def __reduce__(self) -> tuple[type[PlanError], tuple[str, tuple[Problem, ...]]]:
+        """How it comes from another process."""
+        return type(self), (self.source, self.problems)
+
 
 def shown(value: Any) -> str:
     """`repr` of a value in a message: short, however long, deep or tangled the value is."""

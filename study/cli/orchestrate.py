@@ -9,9 +9,11 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.cli.apart import apart
 from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED
 from study.errors import HomeError, LeaseHeldError
 from study.execution.base import Executor
@@ -21,7 +23,6 @@ from study.journal.files import write_json
 from study.orchestration import actions
 from study.orchestration.board import Board
 from study.orchestration.code import snapshot_code
-from study.orchestration.data import locate_data
 from study.orchestration.decide import known_specs
 from study.orchestration.forecast import forecast
 from study.orchestration.imports import with_known_hash
@@ -35,10 +36,11 @@ from study.plan.model import Phase, Plan
 from study.plan.site import SLURM_SLOTS, Site
 from study.tracking.process import PublisherProcess
 from study.tracking.store import store_uri
-from study.training.team import Team
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from study.orchestration.data import DataFolders
 
 _PUBLISHER_PATIENCE_S = 90.0
 
@@ -71,6 +73,16 @@ def orchestrate(
     return code
 
 
+def _checked_data(plan: Plan, home: HomePaths, num_processes: int) -> DataFolders:
+    """Where the images are, once they can be read and every batch can be shared out."""
+    from study.orchestration.data import locate_data
+    from study.training.team import Team
+
+    for recipe in (plan.pretraining, plan.continuation, plan.during(Phase.TUNE).continuation):
+        Team(size=num_processes).require_divides(recipe.batch_size)
+    return locate_data(plan, home)
+
+
 def _give_back(study: StudyPaths, lease: Lease) -> None:
     study.stop.unlink(missing_ok=True)
     lease.release()
@@ -85,9 +97,7 @@ def _orchestrate(
         console.print(f"The lease was left by {describe(lease.replaced)}; carrying on.")
     plan = with_known_hash(plan, home, console.print)
     _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
-    for recipe in (plan.pretraining, plan.continuation, plan.during(Phase.TUNE).continuation):
-        Team(size=site.processes_per_run).require_divides(recipe.batch_size)
-    data = locate_data(plan, home)
+    data = apart(partial(_checked_data, plan, home, site.processes_per_run))
     settings = Settings(
         data.training,
         site.checkpoint_every_s,

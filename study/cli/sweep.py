@@ -7,9 +7,11 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.cli.apart import apart
 from study.cli.common import FINISHED, ROOT, SOME_FAILED, add_home, chosen_home, chosen_site, guarded
 from study.errors import JournalError, UserError, did_you_mean
 from study.journal.files import read_json_or_none
@@ -73,9 +75,7 @@ def _run(args: argparse.Namespace) -> int:
             " one: python -m study site init"
         )
     with _doing(console, f"Reading {args.sweep}"):
-        from study.plan.load import load_plans
-
-        plans = load_plans(text, args.sweep, args.overrides)
+        plans = apart(partial(_load_plans, text, args.sweep, tuple(args.overrides)))
     if args.freeze is not None:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)
@@ -102,6 +102,12 @@ def _run(args: argparse.Namespace) -> int:
             return code
         worst = max(worst, code)
     return worst
+
+
+def _load_plans(text: str, source: str, overrides: Sequence[str]) -> Sequence[Plan]:
+    from study.plan.load import load_plans
+
+    return load_plans(text, source, overrides)
 
 
 def _freeze(plans: Sequence[Plan], folder: Path) -> list[Path]:
