@@ -98,6 +98,7 @@ def _orchestrate(
     plan = with_known_hash(plan, home, console.print)
     _prepare(plan, origin["text"], home, console, accept_code_change=args.accept_code_change)
     data = apart(partial(_checked_data, plan, home, site.processes_per_run))
+    apart.end()
     settings = Settings(
         data.training,
         site.checkpoint_every_s,

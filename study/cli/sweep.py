@@ -75,7 +75,10 @@ def _run(args: argparse.Namespace) -> int:
             " one: python -m study site init"
         )
     with _doing(console, f"Reading {args.sweep}"):
-        plans = apart(partial(_load_plans, text, args.sweep, tuple(args.overrides)))
+        loading = apart.begin(partial(_load_plans, text, args.sweep, tuple(args.overrides)))
+        if not args.dry_run and args.freeze is None:
+            import study.cli.orchestrate  # noqa: F401 - what comes next; it takes a while, too
+        plans = loading.result()
     if args.freeze is not None:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _THREADS, _CHUNK = 16, 32  # cold disks and network file systems take ten times as long for one thread
@@ -17,6 +16,8 @@ def side_by_side(read: Callable[[T], R], of: Sequence[T]) -> Iterator[R]:
     if len(of) <= _CHUNK:
         yield from map(read, of)
         return
+    from concurrent.futures import ThreadPoolExecutor  # late: few ask for many
+
     chunks = [of[start : start + _CHUNK] for start in range(0, len(of), _CHUNK)]
     with ThreadPoolExecutor(_THREADS) as threads:
         for results in threads.map(lambda chunk: [read(one) for one in chunk], chunks):

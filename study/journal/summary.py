@@ -116,9 +116,9 @@ class _YoungError(Exception):
 
 
 def _write(run: RunPaths, looks: Looks, newest: int, state: RunState) -> None:
-    first, more = (
-        [(p, *look) for p, look in looks.items() if p.endswith(_MORE) is is_more] for is_more in (False, True)
-    )
+    has_last_words = all(attempt.status is not AttemptStatus.STARTED for attempt in state.attempts)
+    later = (*_MORE, _ATTEMPT.claim.name) if has_last_words else _MORE  # else the claim tells that it started
+    first, more = ([(p, *look) for p, look in looks.items() if p.endswith(later) is late] for late in (False, True))
     head = {"format": _FORMAT, "looks": first, "state": state_as_json(brief(state))}
     rest = {"looks": more, "spec": read_json(run.spec), "state": state_as_json(state)}
     body = b"".join(json.dumps(part, separators=(",", ":")).encode() + b"\n" for part in (head, rest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,12 @@ print([name for name in ("torch", "pandas", "mlflow", "matplotlib") if name in s
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Iterator[None]:
+    yield
+    apart.end()
+
+
 def test_an_orchestrator_has_none_of_what_its_children_load(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=120
@@ -54,6 +61,7 @@ def test_mistakes_come_back_with_all_that_they_say(tmp_path: Path, monkeypatch: 
     assert str(there.value) == str(here.value) and there.value.problems == here.value.problems
     assert len(there.value.problems) == 2
     monkeypatch.setenv("STUDY_DATA", str(tmp_path / "nowhere"))
+    apart.end()  # the next child has this environment
     with pytest.raises(DataError, match="STUDY_DATA=.*nowhere is not a folder"):
         apart(partial(locate_data, tiny_plan(), HomePaths(tmp_path)))
 
