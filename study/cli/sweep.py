@@ -54,7 +54,10 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
-    return guarded(lambda: _run(args), lambda: chosen_home(args))
+    try:
+        return guarded(lambda: _run(args), lambda: chosen_home(args))
+    finally:
+        apart.end()
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -75,10 +78,14 @@ def _run(args: argparse.Namespace) -> int:
             " one: python -m study site init"
         )
     with _doing(console, f"Reading {args.sweep}"):
-        loading = apart.begin(partial(_load_plans, text, args.sweep, tuple(args.overrides)))
-        if not args.dry_run and args.freeze is None:
-            import study.cli.orchestrate  # noqa: F401 - what comes next; it takes a while, too
-        plans = loading.result()
+        load = partial(_load_plans, text, args.sweep, tuple(args.overrides))
+        if args.dry_run or args.freeze is not None:
+            plans = load()
+        else:
+            loading = apart.begin(load)
+            import study.cli.orchestrate  # noqa: F401 - what comes next, meanwhile
+
+            plans = loading.result()
     if args.freeze is not None:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)

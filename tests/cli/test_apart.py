@@ -62,7 +62,7 @@ def test_mistakes_come_back_with_all_that_they_say(tmp_path: Path, monkeypatch: 
     assert len(there.value.problems) == 2
     monkeypatch.setenv("STUDY_DATA", str(tmp_path / "nowhere"))
     apart.end()  # the next child has this environment
-    with pytest.raises(DataError, match="STUDY_DATA=.*nowhere is not a folder"):
+    with pytest.raises(DataError, match=r"STUDY_DATA=.*nowhere is not a folder"):
         apart(partial(locate_data, tiny_plan(), HomePaths(tmp_path)))
 
 
