@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.journal.replay import AttemptState, AttemptStatus, RunState
+from study.journal.side_by_side import side_by_side
 from study.journal.summary import final_state
 from study.paths import HomePaths, RunPaths, StudyPaths
 from study.plan.expand import base_spec
@@ -46,8 +47,8 @@ def spending_frame(attempts: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(study_root: Path, plan: Plan) -> Iterator[dict[str, object]]:
-    for run in StudyPaths(study_root).existing_runs():
-        spec, state = final_state(run)
+    runs = list(StudyPaths(study_root).existing_runs())
+    for run, (spec, state) in zip(runs, side_by_side(final_state, runs), strict=True):
         labels = RunSpec.from_json(spec).labels
         yield from _attempts(run, state, str(labels["arm"]), str(labels["phase"]))
     home = HomePaths(study_root.parent)
