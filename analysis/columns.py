@@ -58,15 +58,24 @@ def require_numbers(frame: pd.DataFrame, column: str) -> None:
         raise ColumnsError(f"column {column!r} must hold numbers, but{run} it is {wrong[column].iloc[0]!r}")
 
 
-def tidy(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+def tidy(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     """Build a frame that starts with `columns`, then parameters, then metrics, each in alphabetical order.
 
     Types depend on the values alone, not on where they come from: integers, floats, and text. Parameters are numbers
-    when all that are there are, and text otherwise; metrics are floats.
+    when all that are there are, and text otherwise; metrics are floats. Rows are let go one by one.
     """
-    found = {name for row in rows for name in row} - set(columns)
-    extra = sorted(found, key=lambda name: (not name.startswith(PARAM_PREFIX), name))
-    return pd.DataFrame({name: _typed(name, [row.get(name) for row in rows], columns) for name in [*columns, *extra]})
+    found: dict[str, list[Any]] = {name: [] for name in columns}
+    num_rows = 0
+    for row in rows:
+        for name, value in row.items():
+            values = found.setdefault(name, [])
+            values.extend([None] * (num_rows - len(values)))  # rows before this one lack it
+            values.append(value)
+        num_rows += 1
+    for values in found.values():
+        values.extend([None] * (num_rows - len(values)))
+    extra = sorted(found.keys() - set(columns), key=lambda name: (not name.startswith(PARAM_PREFIX), name))
+    return pd.DataFrame({name: _typed(name, found.pop(name), columns) for name in [*columns, *extra]})
 
 
 def _typed(name: str, values: list[Any], columns: Sequence[str]) -> pd.Series[Any]:

@@ -5,8 +5,7 @@ A source is the directory of a study, or a `Published` study in a tracker.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,15 @@ import pandas as pd
 from analysis.asked import listed, require_known, require_study
 from analysis.columns import HISTORY_COLUMNS
 from analysis.provenance import Provenance, codes_of, read_provenance
-from analysis.records import Metrics, RunRecord, RunStatus, plain, required_evaluations, runs_of, trials_of
+from analysis.records import Metrics, RunRecord, RunStatus, plain, required_evaluations, runs_of, shared, trials_of
+from analysis.winners import tunable_part
 from study.errors import JournalError, UserError
-from study.journal.files import read_json
-from study.journal.final import final_state, outcome
+from study.journal.files import names_in, read_json
+from study.journal.final import outcome
 from study.journal.replay import RunState, replay_run, settled_steps
-from study.paths import StudyPaths
+from study.journal.side_by_side import side_by_side
+from study.journal.summary import final_state
+from study.paths import RunPaths, StudyPaths
 from study.plan.model import Plan
 from study.plan.spec import RunSpec
 
@@ -214,20 +216,24 @@ def steps_frame(study_root: Path, run_ids: Iterable[str]) -> pd.DataFrame:
     return history_frame(study_root, run_ids)
 
 
-def _records(paths: StudyPaths, plan: Plan) -> Iterable[RunRecord]:
+def _records(paths: StudyPaths, plan: Plan) -> Iterator[RunRecord]:
     wanted = {evaluation.name: plain(evaluation.as_json()) for evaluation in plan.evaluations}
-    root = str(paths.runs)
-    for name in os.listdir(root) if paths.runs.is_dir() else ():  # noqa: PTH208 (thousands, see study.journal.final)
-        try:
-            data, state = final_state(f"{root}/{name}")
-            spec = RunSpec.from_json(data)
-            yield RunRecord(spec.run_id, spec.labels, spec.training, outcome(state), _metrics(state, wanted))
-        except (FileNotFoundError, NotADirectoryError):
-            continue  # being created, or nobody's
-        except (JournalError, OSError) as error:
-            yield RunRecord(name, problem=str(error))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield RunRecord(name, problem=f"its files do not hold what they should ({error!r})")
+    found = side_by_side(lambda name: _record(paths.run(name), wanted), names_in(paths.runs))
+    yield from (record for record in found if record is not None)
+
+
+def _record(run: RunPaths, wanted: Mapping[str, Any]) -> RunRecord | None:
+    try:
+        data, state = final_state(run)
+        spec = RunSpec.from_json(data)
+        told = (shared(spec.labels), shared(tunable_part(spec.training)), shared(outcome(state)))
+        return RunRecord(spec.run_id, *told, _metrics(state, wanted))
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # being created, or nobody's
+    except (JournalError, OSError) as error:
+        return RunRecord(run.root.name, problem=str(error))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return RunRecord(run.root.name, problem=f"its files do not hold what they should ({error!r})")
 
 
 def _metrics(state: RunState, wanted: Mapping[str, Any]) -> Metrics:

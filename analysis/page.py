@@ -20,6 +20,7 @@ from analysis.sections import Section, origins, runs_by_arm, state_of
 from study.plan.expand import tuning_differences
 from study.plan.model import Plan, PlannedEvaluation
 
+_PIECES = 500
 _TEMPLATE = "page.html.jinja"
 
 
@@ -63,7 +64,7 @@ def page(
         lstrip_blocks=True,
     )
     anchors = {arm.name: f"runs-{number}" for number, arm in enumerate(frames.plan.arms)}
-    return environment.get_template(_TEMPLATE).render(
+    stream = environment.get_template(_TEMPLATE).stream(
         plan=frames.plan,
         state=state_of(frames),
         findings=findings,
@@ -79,6 +80,8 @@ def page(
             name: json.loads(frame.to_json(orient="records", double_precision=15)) for name, frame in numbers.items()
         },
     )
+    stream.enable_buffering(_PIECES)  # of thousands of runs there are hundreds of thousands, of some bytes each
+    return "".join(stream)
 
 
 def protocol(plan: Plan) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,7 +38,7 @@ class RunRecord:
     Attributes:
         run_id: its name.
         labels: what it is for, see `study.plan.spec.RunSpec`; empty when its files cannot be read.
-        training: what was trained.
+        training: what was trained; at least its `analysis.winners.tunable_part`.
         outcome: see `study.journal.final.outcome`.
         metrics: of the evaluations in the plan.
         problem: why its files cannot be read, or "".
@@ -62,10 +63,10 @@ def runs_of(
     differences = code_differences({r.run_id: codes_of(r.outcome) for r in records if not r.problem}, versions)
     winners = {arm.name: winning_parameters(arm, plan, trials) for arm in plan.arms}
     required = {str(phase): required_evaluations(plan, phase) for phase in (Phase.TUNE, Phase.CONFIRM)}
-    rows = [
+    rows = (
         {**_row(record, plan, winners, required), "code_differs": differences.get(record.run_id, "")}
         for record in sorted(records, key=lambda r: r.run_id)
-    ]
+    )
     return _mark_duplicates(tidy(rows, ("unused", *RUN_COLUMNS)))
 
 
@@ -96,6 +97,13 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+def shared(value: Any) -> Any:
+    """An equal value whose texts are those of all equal ones: thousands of runs say nearly the same."""
+    if type(value) is str:
+        return sys.intern(value)
+    return {sys.intern(name): shared(v) for name, v in value.items()} if isinstance(value, Mapping) else value
+
+
 def _row(
     record: RunRecord, plan: Plan, winners: Winners, required: Mapping[str, set[tuple[str, str]]]
 ) -> dict[str, Any]:
@@ -115,8 +123,12 @@ def _row(
         **dict.fromkeys(SEEN_COLUMNS, ""),  # which earlier code did not publish all
         **{name: value for name, value in outcome.items() if name not in ("is_trained", "failure_kind", "failure")},
         "failure": ": ".join(filter(None, (outcome["failure_kind"], outcome["failure"]))),
-        **{PARAM_PREFIX + name: value for name, value in values.items()},
-        **{f"{split}/{name}/{key}": v for (split, name), found in record.metrics.items() for key, v in found.items()},
+        **{sys.intern(PARAM_PREFIX + name): value for name, value in values.items()},
+        **{
+            sys.intern(f"{split}/{name}/{key}"): value
+            for (split, name), found in record.metrics.items()
+            for key, value in found.items()
+        },
     }
 
 

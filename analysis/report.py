@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from analysis import render, style
 from analysis.contrasts import contrasts_frame, declared_contrasts
@@ -95,18 +97,11 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
         "comparison": comparison_frame(runs, plan),
         "contrasts": contrasts_frame([contrast for family in judged for contrast in family]),
     }
-    texts = {
-        "runs.csv": frames.everything.to_csv(index=False),
-        "report.md": _markdown(frames, sections, [*found, *warnings]),
-    }
-    for section in sections:
-        caption = f"{section.title}. {section.note}".strip()
-        texts[f"{section.stem}.md"] = render.to_markdown(section.table)
-        texts[f"{section.stem}.tex"] = render.to_latex(section.only(PAPER_COLUMNS), caption, f"tab:{section.stem}")
-        texts[f"{section.stem}.csv"] = numbers.get(section.stem, section.table).to_csv(index=False)
     folder.mkdir(exist_ok=True, parents=True)
-    for name, text in texts.items():
+    files = []
+    for name, text in _texts(frames, sections, numbers, [*found, *warnings]):
         write_text(folder / name, text)
+        files.append(folder / name)
     figure = paired_differences(
         contrasts,
         metric=plan.primary,
@@ -115,10 +110,23 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
         unit=plan.unit,
         nothing=why_no_contrasts(plan),
     )
-    files = [*(folder / name for name in texts), *style.save(figure, folder / "paired_differences")]
+    files += style.save(figure, folder / "paired_differences")
     write_text(folder / PAGE, page(frames, sections, found, warnings, numbers, folder))
     said = [sentence for sentence in (*found, *warnings) if sentence not in lost]
     return Report(_text(frames, sections, said, lost, folder), tuple(sorted([*files, folder / PAGE])))
+
+
+def _texts(
+    frames: StudyFrames, sections: Sequence[Section], numbers: Mapping[str, pd.DataFrame], sentences: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """File names and contents but the page, one after the other: of thousands of runs they are large."""
+    yield "runs.csv", frames.everything.to_csv(index=False)
+    yield "report.md", _markdown(frames, sections, sentences)
+    for section in sections:
+        caption = f"{section.title}. {section.note}".strip()
+        yield f"{section.stem}.md", render.to_markdown(section.table)
+        yield f"{section.stem}.tex", render.to_latex(section.only(PAPER_COLUMNS), caption, f"tab:{section.stem}")
+        yield f"{section.stem}.csv", numbers.get(section.stem, section.table).to_csv(index=False)
 
 
 def _text(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.journal.files import read_json
-from study.journal.replay import AttemptState, AttemptStatus, replay_run
+from study.journal.replay import AttemptState, AttemptStatus, RunState
+from study.journal.side_by_side import side_by_side
+from study.journal.summary import final_state
 from study.paths import HomePaths, RunPaths, StudyPaths
 from study.plan.expand import base_spec
 from study.plan.model import Phase, Plan
@@ -46,17 +47,22 @@ def spending_frame(attempts: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(study_root: Path, plan: Plan) -> Iterator[dict[str, object]]:
-    for run in StudyPaths(study_root).existing_runs():
-        labels = RunSpec.from_json(read_json(run.spec)).labels
-        yield from _attempts(run, str(labels["arm"]), str(labels["phase"]))
+    runs = list(StudyPaths(study_root).existing_runs())
+    for run, (spec, state) in zip(runs, side_by_side(final_state, runs), strict=True):
+        labels = RunSpec.from_json(spec).labels
+        yield from _attempts(run, state, str(labels["arm"]), str(labels["phase"]))
     home = HomePaths(study_root.parent)
     for seed in plan.base_seeds:
-        yield from _attempts(home.base(base_spec(plan, seed).run_id), BASES, str(Phase.PREPARE), plan.study)
+        base = home.base(base_spec(plan, seed).run_id)
+        if base.spec.exists():
+            yield from _attempts(base, final_state(base).state, BASES, str(Phase.PREPARE), plan.study)
 
 
-def _attempts(run: RunPaths, arm: str, phase: str, study: str | None = None) -> Iterator[dict[str, object]]:
+def _attempts(
+    run: RunPaths, state: RunState, arm: str, phase: str, study: str | None = None
+) -> Iterator[dict[str, object]]:
     """Those that were made for `study`: a base may be another one's."""
-    for attempt in replay_run(run).attempts:
+    for attempt in state.attempts:
         if study is not None and attempt.job.get("study", study) != study:
             continue
         if attempt.started is None or attempt.last_event is None or "t" not in attempt.started:

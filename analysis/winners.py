@@ -16,6 +16,8 @@ from analysis.columns import PARAM_PREFIX
 from study.plan.expand import inherited
 from study.plan.model import Arm, Plan
 
+_CRITERION, _RECIPE = "criterion", ("epochs", "batch_size", "optimizer")
+
 
 def winning_trial(trials: pd.DataFrame, arm: str) -> pd.Series | None:
     """Return the completed trial with the highest objective, of equals the first; None when there is none."""
@@ -64,10 +66,15 @@ def holds(actual: Mapping[str, Any], params: Mapping[str, float]) -> bool:
     return all(name in actual and same_value(actual[name], value) for name, value in params.items())
 
 
+def tunable_part(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What `tunable_values` needs of a training: a fraction of it, where thousands are held in memory."""
+    return {name: training[name] for name in (_CRITERION, *_RECIPE) if name in training}
+
+
 def tunable_values(training: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted name → value of a run's criterion and recipe, named as a search names them."""
-    recipe = {name: training[name] for name in ("epochs", "batch_size", "optimizer") if name in training}
-    criterion = training["criterion"]
+    recipe = {name: training[name] for name in _RECIPE if name in training}
+    criterion = training[_CRITERION]
     strength = {"strength": criterion["strength"]}
     return {**_flat("criterion", criterion["params"]), **strength, **_flat("continuation", recipe)}
 

@@ -134,6 +134,10 @@ class PlanError(UserError):
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"{source}: {count}\n{lines}")
 
+    def __reduce__(self) -> tuple[type[PlanError], tuple[str, tuple[Problem, ...]]]:
+        """How it comes from another process."""
+        return type(self), (self.source, self.problems)
+
 
 class ComponentError(UserError):
     """A file that should define a component cannot be imported, or defines something else.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from study.cli.site import add_site_commands, run_site_command
 from study.errors import JournalError, UserError, did_you_mean
 from study.paths import HomePaths, from_user
 
+_AT_ONCE = ("status", "stop")
 _HELP = {
     "status": "what is done, what runs, what failed",
     "publish": "copy the journals into MLflow",
@@ -62,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--out belongs to --from: the report of a study in a home goes into its own folder")
     if args.command == "report" and args.no_publish and args.uri:
         parser.error("--no-publish has no use with --from, which attaches nothing; leave it out")
+    if args.command in _AT_ONCE:
+        gc.disable()  # looking for garbage among what is known of ten thousand runs takes as long as reading it
     run = {"status": _status, "publish": _publish, "report": _report, "stop": _stop, "redo": _redo, "code": _code}[
         args.command
     ]

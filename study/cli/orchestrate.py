@@ -95,6 +95,7 @@ def _orchestrate(
         reuse=not args.fresh,
         max_hours=args.max_hours,
         num_processes=site.processes_per_run,
+        log_every=site.log_every,
         evaluation_folders=data.evaluations,
     )
     executor = _executor(study, site, args.slots or site.slots)
@@ -102,9 +103,9 @@ def _orchestrate(
         console.print(f"--slots changed nothing: the executor {executor.name} has {executor.slots}.")
     console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
     with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
-        board.say("Starting workers and timing a few training steps")
-        board.expect(forecast(plan))
+        board.say("Starting workers and looking at what is there")
         orchestrator = Orchestrator(plan, home, executor, lease, settings, board.show)
+        board.expect(ready.expected or forecast(plan, known_s=orchestrator.ledger.mean_costs_s()))
         try:
             progress = orchestrator.run()
             was_stopped = study.stop.exists() or progress.is_over_budget

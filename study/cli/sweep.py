@@ -7,9 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.cli.apart import apart
 from study.cli.common import (
     FINISHED,
     ROOT,
@@ -28,6 +32,7 @@ from study.paths import HomePaths, from_user
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from study.orchestration.readiness import Readiness, Start
     from study.plan.model import Plan
 
 
@@ -67,7 +72,10 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_intermixed_args(argv)
     if wrong := _without_use(args):
         parser.error(wrong)
-    return guarded(lambda: _run(args), lambda: chosen_home(args))
+    try:
+        return guarded(lambda: _run(args), lambda: chosen_home(args))
+    finally:
+        apart.end()
 
 
 _OF_A_START = ("--max-hours", "--take-over")
@@ -107,22 +115,26 @@ def _run(args: argparse.Namespace) -> int:
             " one: python -m study site init"
         )
     with _doing(console, f"Reading {args.sweep}"):
-        from study.plan.load import load_plans
+        load = partial(_load_plans, text, args.sweep, tuple(args.overrides), home)
+        if args.dry_run or args.freeze is not None:
+            plans = load()
+        else:
+            loading = apart.begin(load)
+            import_module("study.cli.orchestrate")  # what comes next, meanwhile
 
-        plans = load_plans(text, args.sweep, args.overrides, lambda study: _names_in_use(home, study))
+            plans = loading.result()
     if args.freeze is not None:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)
         return FINISHED
     with _doing(console, "Checking images, checkpoint, site and disk"):
-        from study.orchestration.readiness import Start, check_start
+        from study.orchestration.readiness import Start
 
-        ready = check_start(
-            Start(
-                plans, home, site, site_file, args.slots,
-                is_rehearsal=args.dry_run, reuse=not args.fresh, accepts_other_code=args.accept_code_change,
-            )
+        start = Start(
+            plans, home, site, site_file, args.slots,
+            is_rehearsal=args.dry_run, reuse=not args.fresh, accepts_other_code=args.accept_code_change,
         )  # fmt: skip
+        ready = _check(start) if args.dry_run else apart(partial(_check, start))
     if args.dry_run:
         from study.cli.dry_run import describe_all
 
@@ -132,18 +144,34 @@ def _run(args: argparse.Namespace) -> int:
         ready.require()
         return FINISHED
     ready.require()
+    apart.end()
     for warning in ready.warnings:
         console.print(f"Warning: {warning}")
     from study.cli.orchestrate import orchestrate
 
     worst = FINISHED
-    for block, study in enumerate(ready.studies):
+    for block, one in enumerate(ready.studies):
         origin = {"text": text, "given": list(args.overrides), "code": seen, "block": block, "num_blocks": len(plans)}
-        code = orchestrate(study, origin, home, site, console, args)
+        code = orchestrate(one, origin, home, site, console, args)
         if code not in (FINISHED, SOME_FAILED):
             return code
         worst = max(worst, code)
     return worst
+
+
+def _load_plans(text: str, source: str, overrides: Sequence[str], home: HomePaths) -> Sequence[Plan]:
+    from study.plan.load import load_plans
+
+    return load_plans(text, source, overrides, partial(_names_in_use, home))
+
+
+def _check(start: Start) -> Readiness:
+    from study.orchestration.readiness import check_start
+
+    readiness = check_start(start)
+    if start.is_rehearsal or readiness.problems:
+        return readiness
+    return replace(readiness, studies=tuple(study.timed() for study in readiness.studies))
 
 
 def _names_in_use(home: HomePaths, study: str) -> set[str]:

@@ -61,6 +61,10 @@ class Executor(ABC):
         """Whether the attempt is suspended, so that no progress can be expected."""
         return False
 
+    def has_ended(self, attempt: AttemptState) -> bool:  # noqa: ARG002 - the interface
+        """Whether the attempt is known to have ended, without looking at any file: who says so is looked at first."""
+        return False
+
     def poll(self) -> list[str]:
         """Do what is due; called in every turn of the orchestrator. Returns what people should know."""
         return []

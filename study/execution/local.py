@@ -71,6 +71,11 @@ class LocalExecutor(Executor):
         process, _ = self._processes.get((str(attempt.job.get("run_id")), attempt.number), (None, None))
         return (process is not None and process.is_alive()) or intender_lives(attempt)
 
+    def has_ended(self, attempt: AttemptState) -> bool:
+        """Whether its process, one of ours, has ended."""
+        process, _ = self._processes.get((str(attempt.job.get("run_id")), attempt.number), (None, None))
+        return process is not None and not process.is_alive()
+
     def stop(self, paths: AttemptPaths, attempt: AttemptState) -> bool:  # noqa: ARG002 - the interface
         """Send SIGTERM, which the worker takes as: save and leave."""
         self._send(signal.SIGTERM, attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -12,10 +13,16 @@ from typing import Any, BinaryIO
 
 from study.errors import JournalError
 
+_BUFFER = 1 << 16
+_decode = json.JSONDecoder().decode  # json.loads would first guess the encoding
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, sync it and rename it: readers see all of it or nothing."""
-    with _draft(path, write) as draft:
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object], *, durable: bool = True) -> None:
+    """Let `write` fill a temporary file beside `path`, sync it and rename it: readers see all of it or nothing.
+
+    What is not `durable`, because it can be made again, is not synced, and may be empty after a power cut.
+    """
+    with _draft(path, write, durable=durable) as draft:
         draft.replace(path)
 
 
@@ -34,15 +41,22 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=True) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path | str) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
         FileNotFoundError: there is no such file.
         JournalError: the file is not a JSON object.
     """
+    content = read_bytes(path)
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return _object(content, path)
+
+
+def _object(content: bytes, path: Path | str) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = _decode(content.decode())
     except ValueError as error:
         raise JournalError(f"{path} is damaged ({error}); move it away and start the study again") from error
     if not isinstance(data, dict):
@@ -50,12 +64,33 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_json_or_none(path: Path) -> dict[str, Any] | None:
+def read_json_or_none(path: Path | str) -> dict[str, Any] | None:
     """Read a JSON object, or None when the file is missing."""
+    content = read_bytes(path)
+    return None if content is None else _object(content, path)
+
+
+def read_bytes(path: Path | str) -> bytes | None:
+    """Contents of a small file, None when it is missing; without `open`'s objects, which cost more than the reading."""
     try:
-        return read_json(path)
+        handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    try:
+        parts = [os.read(handle, _BUFFER)]
+        while len(parts[-1]) == _BUFFER or (len(parts) > 1 and parts[-1]):
+            parts.append(os.read(handle, _BUFFER))
+    finally:
+        os.close(handle)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def names_in(folder: Path | str) -> list[str]:
+    """Names in a folder, sorted; none when there is no such folder."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 (a Path per name would cost more than the listing)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def create_once(path: Path, data: Mapping[str, Any]) -> bool:
@@ -77,7 +112,7 @@ def link_once(source: Path, target: Path) -> bool:
 
 
 @contextmanager
-def _draft(path: Path, write: Callable[[BinaryIO], object]) -> Iterator[Path]:
+def _draft(path: Path, write: Callable[[BinaryIO], object], *, durable: bool = True) -> Iterator[Path]:
     """A file beside `path`, filled by `write` and synced; gone afterwards, whatever happens."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     draft = Path(name)
@@ -85,7 +120,8 @@ def _draft(path: Path, write: Callable[[BinaryIO], object]) -> Iterator[Path]:
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         draft.chmod(0o644)  # mkstemp's 0600 would hide the file from colleagues
         yield draft
     finally:

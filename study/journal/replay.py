@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from study.journal.endings import Ending
 from study.journal.events import read_events
-from study.journal.files import read_json_or_none
+from study.journal.files import names_in, read_json_or_none
 from study.paths import AttemptPaths, RunPaths
+
+_RUN = RunPaths(Path())
+_ATTEMPT = _RUN.attempt(1)
+# Thousands of runs are read at once, and joining paths takes longer than reading what they name.
+_TRAINED, _REUSED, _EVALUATIONS = (f"/{path}" for path in (_RUN.trained, _RUN.reused, _RUN.evaluations))
+_JOB, _CLAIM, _EVENTS, _VERDICT = (
+    f"/{path.name}" for path in (_ATTEMPT.job, _ATTEMPT.claim, _ATTEMPT.events, _ATTEMPT.verdict)
+)
 
 
 class AttemptStatus(StrEnum):
@@ -69,6 +78,14 @@ class AttemptState:
         """Whether nothing more is expected of it: a last word of its own, or a verdict."""
         return self.status.is_over or self.verdict is not None
 
+    @property
+    def lacks_verdict(self) -> bool:
+        """Whether somebody has to find out how it ended: no last word, or a signal whose sender is not known."""
+        if self.verdict is not None:
+            return False
+        reason = str((self.last_event or {}).get("reason"))
+        return not self.status.is_over or (self.status is AttemptStatus.STOPPED and reason.startswith("SIG"))
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -100,12 +117,13 @@ class RunState:
 LAST_WORDS = {"finished": AttemptStatus.FINISHED, "stopped": AttemptStatus.STOPPED, "failed": AttemptStatus.FAILED}
 
 
-def replay_attempt(paths: AttemptPaths) -> AttemptState:
-    """Fold one attempt's files into its state."""
-    job = read_json_or_none(paths.job) or {}
-    claim = read_json_or_none(paths.claim)
-    verdict = read_json_or_none(paths.verdict)
-    return fold_attempt(paths.number, list(read_events(paths.events)), job=job, claim=claim, verdict=verdict)
+def replay_attempt(paths: AttemptPaths, *, with_steps: bool = True) -> AttemptState:
+    """Fold one attempt's files into its state; without its training steps in a small part of the time."""
+    root = str(paths.root)
+    job, claim, verdict = (read_json_or_none(root + name) for name in (_JOB, _CLAIM, _VERDICT))
+    events = list(read_events(root + _EVENTS, with_steps=with_steps))
+    state = fold_attempt(paths.number, events, job=job or {}, claim=claim, verdict=verdict)
+    return state if with_steps or not state.steps else replace(state, steps=())
 
 
 def fold_attempt(
@@ -145,24 +163,19 @@ def fold_attempt(
     )
 
 
-def replay_run(paths: RunPaths) -> RunState:
+def replay_run(paths: RunPaths, *, with_steps: bool = True) -> RunState:
     """Fold a run's directory into its state; an empty or missing directory is a run without attempts.
 
     Attempts are read first: what a last word stands for was written before it, so it is seen here too.
     """
-    attempts = tuple(replay_attempt(a) for a in paths.existing_attempts())
-    evaluations = {}
-    if paths.evaluations.is_dir():
-        for file in sorted(paths.evaluations.glob("*.json")):
-            content = read_json_or_none(file)
-            if content is not None:
-                evaluations[file.stem] = content
-    return RunState(
-        attempts=attempts,
-        trained=read_json_or_none(paths.trained),
-        evaluations=evaluations,
-        reused=read_json_or_none(paths.reused),
-    )
+    attempts = tuple(replay_attempt(a, with_steps=with_steps) for a in paths.existing_attempts())
+    root, evaluations = str(paths.root), {}
+    for name in names_in(root + _EVALUATIONS):
+        content = read_json_or_none(f"{root}{_EVALUATIONS}/{name}") if name.endswith(".json") else None
+        if content is not None:
+            evaluations[name.removesuffix(".json")] = content
+    trained, reused = (read_json_or_none(root + name) for name in (_TRAINED, _REUSED))
+    return RunState(attempts, trained, evaluations, reused)
 
 
 def settled_steps(

@@ -15,7 +15,7 @@ from study.execution.base import Executor
 from study.journal.endings import Ending
 from study.journal.files import create_once, read_json, read_json_or_none, write_json, write_text
 from study.journal.process import is_alive, is_on_this_host, this_process
-from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
+from study.journal.replay import AttemptState, AttemptStatus, RunState
 from study.orchestration.amendments import amended, is_amendment
 from study.orchestration.aside import REPLACED, set_aside
 from study.orchestration.code import code_for
@@ -94,15 +94,21 @@ def _plan_difference(stored: Mapping[str, Any], plan: Plan) -> str:
     return "" if old == kept else _diff(old, new)
 
 
-def revoke_orphans(runs: Sequence[RunPaths], executor: Executor) -> None:
-    """Make sure that attempts which a dead orchestrator intended never start, unless a job of theirs is waiting."""
-    for run in runs:
-        for attempt in run.existing_attempts():
-            state = replay_attempt(attempt)
-            owner = state.job.get("orchestrator", {})
-            alive = is_on_this_host(owner) and is_alive(owner)
-            if state.status is AttemptStatus.INTENDED and not alive and not executor.is_alive(state):
-                revoke(attempt)
+def revoke_orphans(executor: Executor, run: RunPaths, state: RunState) -> bool:
+    """Make sure that attempts which a dead orchestrator intended never start, unless a job of theirs is waiting.
+
+    Returns:
+        Whether `state`, that of the run, is out of date now.
+    """
+    is_changed = False
+    for attempt in state.attempts:
+        if attempt.status is not AttemptStatus.INTENDED:
+            continue
+        owner = attempt.job.get("orchestrator", {})
+        if not (is_on_this_host(owner) and is_alive(owner)) and not executor.is_alive(attempt):
+            revoke(run.attempt(attempt.number))
+            is_changed = True
+    return is_changed
 
 
 def revoke(attempt: AttemptPaths) -> bool:
@@ -131,11 +137,12 @@ def submit(
     home: HomePaths, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest],
     executor: Executor, *, study: str, data_folder: Path, checkpoint_every_s: float,
     pruning: Mapping[str, Any] | None = None, num_processes: int = 1,
-    evaluation_folders: Mapping[str, Path] | None = None,
+    evaluation_folders: Mapping[str, Path] | None = None, log_every: int | None = None,
 ) -> None:  # fmt: skip
     """Start the next attempt at a run.
 
-    `evaluation_folders` are the folders of evaluations that have a dataset of their own, by name.
+    `evaluation_folders` are the folders of evaluations that have a dataset of their own, by name; `log_every` is how
+    many steps lie between two that the journal keeps, None the usual number.
 
     Raises:
         HomeError: the run's folder holds another spec.
@@ -165,6 +172,7 @@ def submit(
             "data_folder": str(data_folder),
             "checkpoint_every_s": checkpoint_every_s,
             "num_processes": num_processes,
+            "log_every": log_every,
             "evaluations": [_through_json(_request(e, evaluation_folders or {})) for e in evaluations],
             "pruning": None if pruning is None else _through_json(pruning),
         },

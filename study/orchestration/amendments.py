@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 
 from study.journal.files import read_json
-from study.journal.replay import replay_run
+from study.journal.summary import brief_state
 from study.paths import StudyPaths
 from study.plan.model import Amendment, Phase, Plan
 
@@ -44,6 +44,6 @@ def amended(study: StudyPaths, old: Plan, new: Plan) -> tuple[Plan, str]:
 def _num_seen(study: StudyPaths) -> int:
     """Confirming runs whose results exist."""
     return sum(
-        read_json(run.spec)["labels"]["phase"] == Phase.CONFIRM and bool(replay_run(run).evaluations)
+        read_json(run.spec)["labels"]["phase"] == Phase.CONFIRM and bool(brief_state(run).evaluations)
         for run in study.existing_runs()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -20,6 +20,7 @@ from study.orchestration.snapshot import RunStatus, RunView
 from study.plan.model import Phase
 
 _PLAIN_EVERY_S = 15.0
+_MOST_TROUBLED = 10  # runs, on a live view
 
 
 class Board:
@@ -33,6 +34,7 @@ class Board:
         self._start = time.monotonic()
         self._last_line = -_PLAIN_EVERY_S
         self._reported: set[str] = set()
+        self._num_troubles, self._num_ended = 0, 0  # of those that have been read
 
     def __enter__(self) -> Board:
         if self._live:
@@ -66,21 +68,22 @@ class Board:
 
     def _news(self, progress: Progress) -> list[str]:
         """What has gone wrong and is being tried again, each once; it stays on the screen."""
-        lines = list(progress.news)
-        for run_id, (_, _, view) in progress.runs.items():
-            lines += [f"{run_id}: {trouble}" for trouble in view.trouble]
+        troubles = progress.ledger.troubles
+        lines = [*progress.news, *troubles[self._num_troubles :]]
+        self._num_troubles = len(troubles)
         new = [line for line in dict.fromkeys(lines) if line not in self._reported]
         self._reported.update(new)
         return new
 
     def _standing(self, progress: Progress) -> list[str]:
         lines = []
-        for run_id, (_, phase, view) in progress.runs.items():
-            over = view.status not in (RunStatus.ACTIVE, RunStatus.WAITING)
-            if over and run_id not in self._reported:
+        ended = progress.ledger.ended
+        for run_id in ended[self._num_ended :]:
+            _, phase, view = progress.runs[run_id]
+            if view.status in (RunStatus.FAILED, RunStatus.INFEASIBLE) and run_id not in self._reported:
                 self._reported.add(run_id)
-                if view.status is not RunStatus.COMPLETED:
-                    lines.append(f"{phase}: {run_id} {view.status}: {view.failure}")
+                lines.append(f"{phase}: {run_id} {view.status}: {view.failure}")
+        self._num_ended = len(ended)
         now = time.monotonic()
         if now - self._last_line >= _PLAIN_EVERY_S:
             self._last_line = now
@@ -91,10 +94,8 @@ class Board:
     def _summary(self, progress: Progress) -> str:
         parts = []
         for phase in Phase:
-            views = [view for _, p, view in progress.runs.values() if p is phase]
-            over = sum(view.status not in (RunStatus.ACTIVE, RunStatus.WAITING) for view in views)
-            total = self._forecast.num_runs[phase] if self._forecast else len(views)
-            parts.append(f"{phase} {over}/{total}")
+            total = self._forecast.num_runs[phase] if self._forecast else progress.ledger.num_known(phase)
+            parts.append(f"{phase} {progress.ledger.num_over(phase)}/{total}")
         return ", ".join(parts) + self._remaining(progress)
 
     def _remaining(self, progress: Progress) -> str:
@@ -120,13 +121,18 @@ class Board:
             parts.append(overall)
         elapsed = duration(time.monotonic() - self._start)
         parts += [Text(f"{self._summary(progress)}; running for {elapsed}"), table]
-        troubled = [
-            Text(f"{run_id} {view.status}: {(view.failure or '').splitlines()[0]}", style="red")
-            for run_id, (_, _, view) in progress.runs.items()
-            if view.status in (RunStatus.FAILED, RunStatus.INFEASIBLE)
-        ]
-        return Group(*parts, *troubled)
+        return Group(*parts, *_troubled(progress))
 
 
 def _active(progress: Progress) -> Sequence[tuple[str, RunView]]:
-    return [(run_id, view) for run_id, (_, _, view) in progress.runs.items() if view.status is RunStatus.ACTIVE]
+    return [(run_id, progress.runs[run_id][2]) for run_id in progress.ledger.active]
+
+
+def _troubled(progress: Progress) -> Iterator[Text]:
+    """The newest runs that failed or are infeasible, and how many there are before them."""
+    troubled = list(progress.ledger.troubled)
+    if (earlier := len(troubled) - _MOST_TROUBLED) > 0:
+        yield Text(f"{earlier} more runs failed or are infeasible", style="red")
+    for run_id in troubled[-_MOST_TROUBLED:]:
+        view = progress.runs[run_id][2]
+        yield Text(f"{run_id} {view.status}: {next(iter((view.failure or '').splitlines()), '')}", style="red")

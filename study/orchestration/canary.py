@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from study.orchestration.snapshot import RunStatus, RunView
-from study.plan.identity import arm_of
-from study.plan.spec import RunSpec
+from study.orchestration.ledger import Ledger
 from study.search.trial import Trial, TrialState
 
 _ENDED = (TrialState.COMPLETE, TrialState.INFEASIBLE)
@@ -20,23 +18,14 @@ class Canaries:
     evaluations, is the same for all arms.
     """
 
-    def __init__(self, trials: Mapping[str, Sequence[Trial]], runs: Mapping[str, RunView]) -> None:
-        self._proven = {name for name, own in trials.items() if any(trial.state in _ENDED for trial in own)}
-        self._held: set[str] = set()
-        for run_id, view in runs.items():
-            arm = arm_of(run_id)
-            if arm is None:
-                continue
-            if view.step > 0 or view.status in (RunStatus.COMPLETED, RunStatus.INFEASIBLE):
-                self._proven.add(arm)
-            elif view.status in (RunStatus.ACTIVE, RunStatus.FAILED):
-                self._held.add(arm)
+    def __init__(self, trials: Mapping[str, Sequence[Trial]], runs: Ledger) -> None:
+        self._trials, self._runs = trials, runs
+        self._first: set[str] = set()
 
-    def allow(self, spec: RunSpec) -> bool:
-        """Whether this run may start; of an arm that has not shown anything yet, the first that asks may."""
-        arm = spec.labels.get("arm")
-        if arm is None or arm in self._proven:
+    def allow(self, arm: str) -> bool:
+        """Whether a run of this arm may start; of one that has not shown anything yet, the first that asks may."""
+        if self._runs.is_proven(arm) or any(trial.state in _ENDED for trial in self._trials.get(arm, ())):
             return True
-        is_first = arm not in self._held
-        self._held.add(arm)
+        is_first = arm not in self._first and not self._runs.is_held(arm)
+        self._first.add(arm)
         return is_first

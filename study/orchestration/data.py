@@ -7,12 +7,15 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from study.datasets.base import Dataset
 from study.errors import DataError
 from study.paths import HomePaths, from_user
 from study.plan.components import build
 from study.plan.model import Component, Plan
+
+if TYPE_CHECKING:
+    from study.datasets.base import Dataset
 
 _TUNING = "tune.overrides"  # no evaluation has a dot in its name
 

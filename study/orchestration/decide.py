@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean
 from typing import Any
 
 from study.orchestration.canary import Canaries
+from study.orchestration.ledger import Ledger
 from study.orchestration.pruning import pruning_request
-from study.orchestration.snapshot import RunStatus, RunView
+from study.orchestration.snapshot import RunStatus
 from study.plan.expand import base_spec, confirm_specs, inherited, required_evaluations, tune_specs
 from study.plan.model import Arm, Phase, Plan
 from study.plan.spec import EvaluationRequest, RunSpec
@@ -52,17 +55,17 @@ class Situation:
 
     Attributes:
         trials: the trials of every tuned arm.
-        runs: run id → view; a run that is not in it has no directory yet.
+        runs: what is known of runs; one that is not in it has no directory yet.
         num_free_slots: attempts that may be started now.
     """
 
     trials: Mapping[str, Sequence[Trial]]
-    runs: Mapping[str, RunView]
+    runs: Ledger
     num_free_slots: int
 
     def status(self, spec: RunSpec) -> RunStatus:
         """Status of a run."""
-        return self.runs[spec.run_id].status if spec.run_id in self.runs else RunStatus.WAITING
+        return self.runs.status(spec.run_id)
 
 
 def decide(plan: Plan, now: Situation) -> list[Action]:
@@ -70,23 +73,16 @@ def decide(plan: Plan, now: Situation) -> list[Action]:
 
     Searches come first, because they are sequential; base models before the confirming runs that are short and fill
     the gaps at the end. An arm is confirmed as soon as its own search is over: there is no barrier. Of an arm that has
-    not shown yet that it works, one run at a time is started.
+    not shown yet that it works, one run at a time is started. Confirming runs that are over cost nothing here.
     """
     tells: list[Action] = list(_outcomes(plan, now))
     if tells:
         return tells
     actions: list[Action] = []
-    free = now.num_free_slots
-    canaries = Canaries(now.trials, now.runs)
-    for action in _startable(plan, now):
-        if free <= 0:
-            break
-        if isinstance(action, Submit) and not canaries.allow(action.spec):
-            continue
+    for action in itertools.islice(_startable(plan, now), max(0, now.num_free_slots)):
         actions.append(action)
         if isinstance(action, Ask):
             break  # its runs are known only after asking
-        free -= 1
     return actions
 
 
@@ -153,24 +149,27 @@ def _objective(plan: Plan, now: Situation, specs: Sequence[RunSpec]) -> float:
 
 def _startable(plan: Plan, now: Situation) -> Iterator[Action]:
     tuned = [arm for arm in plan.arms if arm.is_tuned]
-    yield from _runs_of_trials(plan, now, tuned)
+    canaries = Canaries(now.trials, now.runs)
+    yield from _runs_of_trials(plan, now, tuned, canaries)
     if tuned:
         yield from _bases(plan, now, plan.tune.base_seeds)
         yield from _next_trial(plan, now, tuned)
     yield from _bases(plan, now, plan.confirm.base_seeds)
-    yield from _confirming(plan, now)
+    yield from _confirming(plan, now, canaries)
 
 
-def _runs_of_trials(plan: Plan, now: Situation, tuned: Sequence[Arm]) -> Iterator[Submit]:
+def _runs_of_trials(plan: Plan, now: Situation, tuned: Sequence[Arm], canaries: Canaries) -> Iterator[Submit]:
     seen: set[str] = set()
     for arm in tuned:
         for trial in now.trials.get(arm.name, ()):
-            if trial.state is TrialState.RUNNING:
-                specs = [s for s in tune_specs(plan, arm, trial.params) if s.run_id not in seen]
-                seen |= {s.run_id for s in specs}
-                for submit in _ready(plan, now, specs, Phase.TUNE):
-                    pruning = pruning_request(plan, submit.spec, now.trials[arm.name], now.runs)
-                    yield replace(submit, pruning=pruning)
+            if trial.state is not TrialState.RUNNING:
+                continue
+            for spec in tune_specs(plan, arm, trial.params):
+                is_new = spec.run_id not in seen
+                seen.add(spec.run_id)
+                if is_new and _is_ready(plan, now, spec) and canaries.allow(arm.name):
+                    pruning = pruning_request(plan, spec, now.trials[arm.name], now.runs)
+                    yield Submit(spec, evaluations_for(plan, Phase.TUNE), pruning)
 
 
 def _next_trial(plan: Plan, now: Situation, tuned: Sequence[Arm]) -> Iterator[Ask]:
@@ -186,20 +185,27 @@ def _bases(plan: Plan, now: Situation, seeds: Sequence[int]) -> Iterator[Submit]
     yield from (Submit(spec, ()) for spec in specs if now.status(spec) is RunStatus.WAITING)
 
 
-def _confirming(plan: Plan, now: Situation) -> Iterator[Submit]:
+def _confirming(plan: Plan, now: Situation, canaries: Canaries) -> Iterator[Submit]:
     """Base by base, so that pairs are complete early."""
-    specs = []
-    for arm in plan.arms:
-        params = final_params(plan, arm, now.trials)
-        if params is not None:
-            specs += confirm_specs(plan, arm, params)
-    specs.sort(key=lambda spec: plan.confirm.base_seeds.index(spec.labels["base_seed"]))
-    yield from _ready(plan, now, specs, Phase.CONFIRM)
+    heads = [(next(own, None), own) for own in (iter(now.runs.confirming(arm.name)) for arm in plan.arms)]
+    queue = [(head[0], head[1], own) for head, own in heads if head is not None]
+    heapq.heapify(queue)
+    while queue:
+        _, run_id, rest = queue[0]
+        spec = now.runs.entries[run_id][0]
+        if _is_ready(plan, now, spec):
+            if not canaries.allow(spec.labels["arm"]):
+                heapq.heappop(queue)  # nor may any other run of that arm
+                continue
+            yield Submit(spec, evaluations_for(plan, Phase.CONFIRM))
+        following = next(rest, None)
+        if following is None:
+            heapq.heappop(queue)
+        else:
+            heapq.heapreplace(queue, (*following, rest))
 
 
-def _ready(plan: Plan, now: Situation, specs: Sequence[RunSpec], phase: Phase) -> Iterator[Submit]:
-    """Runs that wait and whose base is there."""
-    for spec in specs:
-        base = base_spec(plan, spec.labels["base_seed"])
-        if now.status(spec) is RunStatus.WAITING and now.status(base) is RunStatus.COMPLETED:
-            yield Submit(spec, evaluations_for(plan, phase))
+def _is_ready(plan: Plan, now: Situation, spec: RunSpec) -> bool:
+    """Whether a run waits and its base is there."""
+    base = base_spec(plan, spec.labels["base_seed"])
+    return now.status(spec) is RunStatus.WAITING and now.status(base) is RunStatus.COMPLETED

@@ -6,11 +6,9 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from statistics import fmean
 from typing import Any
 
 from study.orchestration.progress import Progress
-from study.orchestration.snapshot import RunStatus
 from study.plan.expand import base_spec, required_evaluations, run_spec
 from study.plan.model import Component, Phase, Plan
 
@@ -41,26 +39,16 @@ class Forecast:
 
     def done_s(self, progress: Progress) -> float:
         """Slot-seconds that are behind us, running runs counted by their steps."""
-        done = 0.0
-        for _, phase, view in progress.runs.values():
-            if view.status is RunStatus.ACTIVE and view.num_steps:
+        done = sum(self.seconds[phase] * progress.ledger.num_over(phase) for phase in Phase)
+        for run_id in progress.ledger.active:
+            _, phase, view = progress.runs[run_id]
+            if view.num_steps:
                 done += self.seconds[phase] * view.step / view.num_steps
-            elif view.status not in (RunStatus.ACTIVE, RunStatus.WAITING):
-                done += self.seconds[phase]
         return done
 
     def updated(self, progress: Progress) -> Forecast:
         """With what completed runs really took in place of the estimate."""
-        measured = {}
-        for phase in Phase:
-            costs = [
-                view.train_cpu_s + sum(e["cpu_s"] for e in view.evaluations.values())
-                for _, p, view in progress.runs.values()
-                if p is phase and view.status is RunStatus.COMPLETED
-            ]
-            if costs:
-                measured[phase] = fmean(costs)
-        return replace(self, seconds={**self.seconds, **measured})
+        return replace(self, seconds={**self.seconds, **progress.ledger.mean_costs_s()})
 
 
 NOTHING = Forecast(*(dict.fromkeys(Phase, 0) for _ in range(4)))  # of a plan of which nothing is left
@@ -78,14 +66,20 @@ def count_runs(plan: Plan) -> dict[Phase, int]:
     }
 
 
-def forecast(plan: Plan, images_per_second: float | None = None) -> Forecast:
+def forecast(
+    plan: Plan, images_per_second: float | None = None, known_s: Mapping[Phase, float] | None = None
+) -> Forecast:
     """Expected times from the speed of training.
 
     Args:
         plan: the study.
         images_per_second: of a continuation, all views of an image counted once; None: a few steps on random images
             are timed on this machine.
+        known_s: what runs of a phase have taken; nothing is timed when that of every phase is known.
     """
+    counts, known = count_runs(plan), known_s or {}
+    if all(phase in known for phase in Phase if counts[phase]):
+        return Forecast(counts, {phase: known.get(phase, 0.0) for phase in Phase})
     continued = next(arm for arm in plan.arms if arm.continued)
     spec = run_spec(plan, continued, continued.start, plan.confirm.base_seeds[0], 1, Phase.CONFIRM)
     step = _timed(spec.training) if images_per_second is None else plan.continuation.batch_size / images_per_second
@@ -100,7 +94,7 @@ def forecast(plan: Plan, images_per_second: float | None = None) -> Forecast:
         steps = own.continuation.epochs * (_num_images(own.dataset) // own.continuation.batch_size)
         training[phase], evaluating[phase] = steps * own_step, _evaluation_s(own, phase, own_step)
     seconds = {phase: _share_trained(plan, phase) * training[phase] + evaluating[phase] for phase in Phase}
-    return Forecast(count_runs(plan), seconds, training, evaluating)
+    return Forecast(counts, seconds, training, evaluating)
 
 
 def _share_trained(plan: Plan, phase: Phase) -> float:

@@ -15,8 +15,10 @@ from study.orchestration import actions
 from study.orchestration.decide import Ask, Situation, Submit, Tell, decide, evaluations_for, known_specs
 from study.orchestration.hang import HangWatch
 from study.orchestration.lease import Lease
+from study.orchestration.ledger import Ledger
 from study.orchestration.progress import Progress
 from study.orchestration.reuse import TrainedRuns
+from study.orchestration.rounds import Rounds
 from study.orchestration.snapshot import Observer, RunStatus, RunView
 from study.orchestration.stop import is_urgent
 from study.paths import HomePaths, RunPaths
@@ -38,6 +40,7 @@ class Settings:
         data_folder: the dataset.
         checkpoint_every_s: seconds between two checkpoints.
         num_processes: processes that train one run together.
+        log_every: steps between two that journals keep; None: as many as the length of the run asks for.
         hang_patience_s: seconds without a step after which a run counts as hung, at least.
         reuse: whether equal runs of other studies are taken over instead of being repeated.
         evaluation_folders: folders of evaluations that have a dataset of their own, by name.
@@ -50,6 +53,7 @@ class Settings:
     reuse: bool = True
     max_hours: float | None = None
     num_processes: int = 1
+    log_every: int | None = None
     evaluation_folders: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -84,13 +88,19 @@ class Orchestrator:
         self._trials: dict[str, list[Trial]] = {}
         for name in self._searches:
             self._record_trials(name)
-        self._specs = list(known_specs(plan, self._trials))
         executor.poll()
-        actions.revoke_orphans([self._paths(spec, phase) for spec, phase in self._specs], executor)
+        self._keys = {phase: frozenset(request.key for request in evaluations_for(plan, phase)) for phase in Phase}
+        self._ledger, self._rounds = Ledger(plan), Rounds()
+        self._learn()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is known of runs."""
+        return self._ledger
 
     def run(self) -> Progress:
         """Go on until every run is complete, failed or infeasible, or the study's stop file appears."""
-        idle_at: list[RunStatus] | None = None
+        idle_at: int | None = None
         while True:
             self._lease.beat()
             progress = self._observe()
@@ -99,18 +109,17 @@ class Orchestrator:
                 return self.stop(now=is_urgent(self._study))
             if self._settings.max_hours is not None and progress.spent_s() >= 3600 * self._settings.max_hours:
                 return replace(self.stop(), is_over_budget=True)
-            statuses = [view.status for _, _, view in progress.runs.values()]
-            if statuses == idle_at:  # nothing has happened since there was nothing to do
+            if self._ledger.version == idle_at:  # nothing has happened since there was nothing to do
                 time.sleep(_POLL_S)
                 continue
             todo = decide(self._plan, self._situation(progress))
             for action in todo:
                 self._act(action)
-            if todo:
-                self._specs = list(known_specs(self._plan, self._trials))
-            elif not progress.count(RunStatus.ACTIVE):
+            if not all(isinstance(action, Submit) for action in todo):
+                self._learn()
+            if not todo and not progress.count(RunStatus.ACTIVE):
                 return progress
-            idle_at = None if todo else statuses
+            idle_at = None if todo else self._ledger.version
 
     def stop(self, *, now: bool = False) -> Progress:
         """Ask what runs to save and leave, and wait for it; Ctrl-C ends the waiting. `now` kills it instead."""
@@ -138,15 +147,32 @@ class Orchestrator:
 
     def _observe(self, *, is_stopping: bool = False) -> Progress:
         news = self._executor.poll()
-        runs = {}
-        for spec, phase in self._specs:
-            keys = [request.key for request in evaluations_for(self._plan, phase)]
-            runs[spec.run_id] = (spec, phase, self._observer.view(self._paths(spec, phase), keys))
-        views = {self._paths(spec, phase): view for spec, phase, view in runs.values()}
-        for run, attempt in self._observer.active():
-            if run in views:
-                self._look_for_hang(run, attempt, views[run])
-        return Progress(runs, self._trials, is_stopping, tuple(news))
+        self._rounds.tell(run.root.name for run, a in self._observer.active() if self._executor.has_ended(a))
+        if is_stopping:
+            self._rounds.tell(self._ledger.active)
+        for run_id in self._rounds.due(self._ledger.active, self._ledger.lacking_bases):
+            self._look(run_id)
+        self._observer.sum_up()
+        return Progress(self._ledger, self._trials, is_stopping, tuple(news))
+
+    def _look(self, run_id: str) -> None:
+        """Look at one run."""
+        spec, phase, _ = self._ledger.entries[run_id]
+        run = self._paths(spec, phase)
+        view = self._observer.view(run, self._keys[phase])
+        self._ledger.update(run_id, view)
+        attempt = self._observer.active_attempt(run)
+        if attempt is not None:
+            self._look_for_hang(run, attempt, view)
+
+    def _learn(self) -> None:
+        """Look at what has become known: first everything, later runs of new trials and of arms that are decided."""
+        found = known_specs(self._plan, self._trials)
+        new = [(spec, phase) for spec, phase in found if spec.run_id not in self._ledger]
+        runs = [(self._paths(spec, phase), self._keys[phase]) for spec, phase in new]
+        views = self._observer.first_views(runs, partial(actions.revoke_orphans, self._executor))
+        for (spec, phase), view in zip(new, views, strict=True):
+            self._ledger.add(spec, phase, view)
 
     def _look_for_hang(self, run: RunPaths, attempt: AttemptState, view: RunView) -> None:
         """End an attempt that makes no progress; its successor may start before its process is gone."""
@@ -160,21 +186,25 @@ class Orchestrator:
         self._executor.kill(attempt)
 
     def _situation(self, progress: Progress) -> Situation:
-        views = {run_id: view for run_id, (_, _, view) in progress.runs.items()}
-        return Situation(self._trials, views, self._executor.capacity - progress.count(RunStatus.ACTIVE))
+        return Situation(self._trials, self._ledger, self._executor.capacity - progress.count(RunStatus.ACTIVE))
 
     def _act(self, action: Submit | Ask | Tell) -> None:
         match action:
             case Submit(spec, evaluations, pruning):
                 phase = Phase(spec.labels["phase"])
                 run = self._paths(spec, phase)
+                self._rounds.tell([spec.run_id])
+                if phase is Phase.PREPARE:
+                    self._look(spec.run_id)
+                    if self._ledger.status(spec.run_id) is not RunStatus.WAITING:
+                        return  # another study of the home has seen to it
                 if phase is not Phase.PREPARE and self._trained and self._trained.take_over(run, spec, evaluations):
                     return
                 actions.submit(
                     self._home, run, spec, evaluations, self._executor,
                     study=self._plan.study, data_folder=self._settings.data_folder,
                     checkpoint_every_s=self._settings.checkpoint_every_s,
-                    num_processes=self._settings.num_processes, pruning=pruning,
+                    num_processes=self._settings.num_processes, pruning=pruning, log_every=self._settings.log_every,
                     evaluation_folders=self._settings.evaluation_folders,
                 )  # fmt: skip
             case Ask(arm):

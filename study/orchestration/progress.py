@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from study.orchestration.snapshot import RunStatus, RunView
+from study.orchestration.ledger import Entry, Ledger
+from study.orchestration.snapshot import RunStatus
 from study.plan.model import Phase
-from study.plan.spec import RunSpec
 from study.search.trial import Trial
 
 
@@ -16,31 +16,37 @@ class Progress:
     """What a board shows.
 
     Attributes:
-        runs: every known run with its phase and view.
+        ledger: every known run, as it is now.
         trials: the trials of every tuned arm.
         is_stopping: running attempts are saving and leaving.
         news: what the executor has to say.
         is_over_budget: the study was stopped because it has used up its hours.
     """
 
-    runs: Mapping[str, tuple[RunSpec, Phase, RunView]]
+    ledger: Ledger
     trials: Mapping[str, list[Trial]]
     is_stopping: bool = False
     news: tuple[str, ...] = ()
     is_over_budget: bool = False
 
+    @property
+    def runs(self) -> Mapping[str, Entry]:
+        """Every known run with its phase and view."""
+        return self.ledger.entries
+
     def spent_s(self) -> float:
         """Seconds for which the study's attempts have kept slots busy; bases count for whoever needs them."""
-        return sum(view.spent_s for _, _, view in self.runs.values())
+        return self.ledger.spent_s
 
-    def failures(self) -> Mapping[str, tuple[RunSpec, Phase, RunView]]:
+    def failures(self) -> Mapping[str, Entry]:
         """Runs without which the study has no result: those that failed, and bases that nobody can continue."""
+        troubled = {run_id: self.runs[run_id] for run_id in self.ledger.troubled}
         return {
             run_id: (spec, phase, view)
-            for run_id, (spec, phase, view) in self.runs.items()
-            if view.status is RunStatus.FAILED or (view.status is RunStatus.INFEASIBLE and phase is Phase.PREPARE)
+            for run_id, (spec, phase, view) in troubled.items()
+            if view.status is RunStatus.FAILED or phase is Phase.PREPARE
         }
 
     def count(self, status: RunStatus) -> int:
         """How many known runs have this status."""
-        return sum(view.status is status for _, _, view in self.runs.values())
+        return self.ledger.count(status)

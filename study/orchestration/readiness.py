@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from study import registry
 from study.errors import HomeError, PlanError, UserError, listed, noting
 from study.orchestration.actions import check_plan
 from study.orchestration.data import DataFolders, DataSearch, FoundData
+from study.orchestration.forecast import Forecast, forecast
 from study.orchestration.imports import is_far, with_known_hash
 from study.orchestration.outlook import Outlook, PhaseOutlook, Slots, slots_of
 from study.orchestration.preflight import warnings
@@ -64,12 +65,19 @@ class Ready:
         data: where its images lie; None when something is wrong with them, or they are not here yet.
         outlook: what is left to do, by phase.
         num_decoded_bytes: what decoded training images will take, as far as they are not there yet.
+        expected: how long it will take, timed before anything starts; None where runs that are there tell it.
     """
 
     plan: Plan
     data: DataFolders | None
     outlook: Mapping[Phase, PhaseOutlook]
     num_decoded_bytes: int = 0
+    expected: Forecast | None = None
+
+    def timed(self) -> Ready:
+        """With a few training steps timed, unless each phase has runs that tell more."""
+        is_told = all(one.num_done or not one.num_runs for one in self.outlook.values())
+        return self if is_told else replace(self, expected=forecast(self.plan))
 
 
 @dataclass(frozen=True)

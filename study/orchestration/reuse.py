@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from study.errors import JournalError
-from study.journal.files import read_json, read_json_or_none, write_json
+from study.journal.files import names_in, read_json, read_json_or_none, write_json
 from study.orchestration.aside import occasions
 from study.paths import HomePaths, RunPaths
 from study.plan.spec import EvaluationRequest, RunSpec
@@ -66,12 +66,12 @@ class TrainedRuns:
 
     @cached_property
     def _by_hash(self) -> Mapping[str, list[RunPaths]]:
-        """Hash of the training → runs that have been trained."""
+        """Hash of the training → runs that may have been trained."""
         found: dict[str, list[RunPaths]] = {}
-        for trained in sorted(self._home.root.glob("*/runs/*/trained.json")):
-            run = RunPaths(trained.parent)
-            if run.root.parent.parent.name != self._study:
-                found.setdefault(run.root.name[-12:], []).append(run)
+        for runs in sorted(self._home.root.glob("*/runs")):
+            if runs.parent.name != self._study:
+                for name in names_in(runs):
+                    found.setdefault(name[-12:], []).append(RunPaths(runs / name))
         return found
 
     def _usable(self, run: RunPaths, spec: RunSpec) -> RunPaths | None:

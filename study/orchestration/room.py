@@ -6,13 +6,16 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.amounts import size
-from study.datasets.base import Dataset
 from study.orchestration.outlook import PhaseOutlook
 from study.plan.components import build
 from study.plan.expand import base_spec
 from study.plan.model import Component, Phase, Plan, Recipe
+
+if TYPE_CHECKING:
+    from study.datasets.base import Dataset
 
 _COUNTED = ("num_ssl_images", "num_validation_images")
 _MOMENTS = {"adamw": 2}  # numbers that an optimiser keeps for each weight; others keep one

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from study.errors import JournalError
 from study.journal.endings import EndKind
 from study.journal.files import read_json_or_none
-from study.journal.replay import AttemptState, AttemptStatus, RunState, replay_run
+from study.journal.replay import AttemptState, RunState
+from study.journal.summary import YOUNG_S, brief_state, brief_states
 from study.orchestration.policy import end_kind, reason_to_give_up
 from study.paths import RunPaths
 
@@ -35,7 +40,7 @@ class RunView:
         step, num_steps: newest heartbeat of an active run.
         num_attempts: attempts so far.
         num_losses: attempts that ended without a last word since this orchestrator started.
-        evaluations: key → contents of the evaluation's file.
+        evaluations: key → contents of the evaluation's file, of a run that is over `metrics` and `cpu_s`.
         interim: epoch → objective before the end, where trials may be pruned.
         failure: kind and message of the last failure.
         trouble: what went wrong with attempts since this orchestrator started, and was or is tried again.
@@ -63,6 +68,7 @@ class Observer:
         self,
         is_alive: Callable[[AttemptState], bool],
         settle: Callable[[RunPaths, AttemptState], bool] = lambda _run, _attempt: True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Observe through an executor.
 
@@ -70,13 +76,15 @@ class Observer:
             is_alive: whether the process of an attempt may still write.
             settle: finds out and writes down how an attempt ended; False when that is not known yet. Without it,
                 nothing is written.
+            clock: seconds.
         """
-        self._is_alive, self._settle = is_alive, settle
+        self._is_alive, self._settle, self._clock = is_alive, settle, clock
         self._settled: dict[str, tuple[frozenset[str], RunView]] = {}
         self._active: dict[str, tuple[RunState, RunPaths]] = {}
         self._seen_before: dict[str, int] = {}
+        self._to_sum_up: deque[tuple[float, RunPaths]] = deque()
 
-    def view(self, paths: RunPaths, evaluation_keys: Sequence[str]) -> RunView:
+    def view(self, paths: RunPaths, evaluation_keys: Collection[str]) -> RunView:
         """Observe one run, which is complete when it is trained and has the evaluations `evaluation_keys`."""
         key = str(paths.root)
         wanted = frozenset(evaluation_keys)
@@ -86,26 +94,63 @@ class Observer:
             state, _ = self._active[key]
             if state.last is not None and self._is_alive(state.last) and state.last.claim is not None:
                 return _active_view(paths, state)
-        state = replay_run(paths)
+        return self._view(paths, wanted, brief_state(paths))
+
+    def first_views(
+        self,
+        runs: Sequence[tuple[RunPaths, Collection[str]]],
+        tidy_up: Callable[[RunPaths, RunState], bool] = lambda _run, _state: False,
+    ) -> Iterator[RunView]:
+        """Observe many runs that have not been observed before.
+
+        Args:
+            runs: the runs, with their evaluations.
+            tidy_up: does with each what is to be done first; says whether that has changed anything.
+
+        Yields:
+            What is seen of each, in their order.
+        """
+        states = brief_states([paths for paths, _ in runs])
+        for (paths, evaluation_keys), state in zip(runs, states, strict=True):
+            is_changed = tidy_up(paths, state)
+            yield self._view(paths, frozenset(evaluation_keys), brief_state(paths) if is_changed else state)
+
+    def _view(self, paths: RunPaths, wanted: frozenset[str], state: RunState) -> RunView:
+        """Make up our mind about a run that has just been read."""
+        key = str(paths.root)
+        is_known = key in self._seen_before
         self._seen_before.setdefault(key, len(state.attempts))
         self._active.pop(key, None)
         if state.last is not None and not state.last.is_over:
             if self._is_alive(state.last):
                 self._active[key] = (state, paths)
                 return _active_view(paths, state)
-            state = replay_run(paths)  # it may have had its last word between the reading and the asking
-        if state.last is not None and _lacks_verdict(state.last):
+            state = brief_state(paths)  # it may have had its last word between the reading and the asking
+        if state.last is not None and state.last.lacks_verdict:
             if not self._settle(paths, state.last):
                 return _active_view(paths, state)
-            state = replay_run(paths)
+            state = brief_state(paths)
         view = self._judge(paths, state, wanted)
         if view.status in (RunStatus.COMPLETED, RunStatus.INFEASIBLE):
             self._settled[key] = (wanted, view)
+            if is_known:  # else it is not new, or whoever comes next sums it up
+                self._to_sum_up.append((self._clock() + YOUNG_S + 1, paths))
         return view
+
+    def sum_up(self) -> None:
+        """Write what is left to those who come later of runs that ended some seconds ago."""
+        while self._to_sum_up and self._to_sum_up[0][0] <= self._clock():
+            with suppress(JournalError):
+                brief_state(self._to_sum_up.popleft()[1])
 
     def active(self) -> list[tuple[RunPaths, AttemptState]]:
         """Attempts that were alive when last observed."""
         return [(paths, state.last) for state, paths in self._active.values() if state.last is not None]
+
+    def active_attempt(self, paths: RunPaths) -> AttemptState | None:
+        """The attempt at a run that was alive when last observed."""
+        state, _ = self._active.get(str(paths.root), (None, paths))
+        return None if state is None else state.last
 
     def forget(self, paths: RunPaths) -> None:
         """Read the run anew, although its process seems to live."""
@@ -160,11 +205,3 @@ def _spent_s(state: RunState, beat_t: float | None = None) -> float:
             last_t = (attempt.last_event or attempt.started)["t"]
             spent += max(last_t, beat_t or 0.0 if attempt is state.last else 0.0) - attempt.started["t"]
     return spent
-
-
-def _lacks_verdict(attempt: AttemptState) -> bool:
-    """Whether somebody has to find out how it ended: no last word, or a signal whose sender is not known."""
-    if attempt.verdict is not None:
-        return False
-    reason = str((attempt.last_event or {}).get("reason"))
-    return not attempt.status.is_over or (attempt.status is AttemptStatus.STOPPED and reason.startswith("SIG"))

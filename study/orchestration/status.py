@@ -70,10 +70,10 @@ def study_status(home: HomePaths, name: str) -> StudyStatus:
     observer = Observer(seems_alive)
     counts: dict[Phase, Counter[str]] = {phase: Counter() for phase in Phase}
     active, failed, runs = {}, {}, {}
-    for spec, phase in known_specs(plan, trials):
-        view = observer.view(
-            home.run_of(name, spec.run_id, phase), [request.key for request in evaluations_for(plan, phase)]
-        )
+    keys = {phase: frozenset(request.key for request in evaluations_for(plan, phase)) for phase in Phase}
+    known = list(known_specs(plan, trials))
+    views = observer.first_views([(home.run_of(name, spec.run_id, phase), keys[phase]) for spec, phase in known])
+    for (spec, phase), view in zip(known, views, strict=True):
         counts[phase][str(view.status)] += 1
         runs[spec.run_id] = (spec, phase, view)
         if view.status is RunStatus.ACTIVE:

@@ -10,10 +10,11 @@ from contextlib import suppress
 from study.errors import UserError
 from study.execution.base import belongs_to_another, claimant_lives, seems_alive
 from study.journal.files import read_json, read_json_or_none, write_text
-from study.journal.replay import AttemptStatus, replay_attempt
+from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
+from study.journal.summary import brief_states
 from study.orchestration.actions import revoke
 from study.orchestration.lease import describe, holder_of
-from study.paths import HomePaths, RunPaths, StudyPaths
+from study.paths import AttemptPaths, HomePaths, StudyPaths
 from study.plan.expand import base_spec
 from study.plan.model import Plan
 
@@ -38,14 +39,15 @@ def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
         worker.stop.touch()  # before the runs are walked through, so that none is taken meanwhile
     plan = Plan.from_json(read_json(study.plan))
     bases = [home.base(base_spec(plan, seed).run_id) for seed in plan.base_seeds]
-    runs, stopped = [*bases, *study.existing_runs()], 0
-    for run in runs:
-        attempts = run.existing_attempts()
-        last = replay_attempt(attempts[-1]) if attempts else None
-        if last is None or last.is_over or belongs_to_another(last) or last.job.get("study", name) != name:
+    runs = [*bases, *study.existing_runs()]
+    newest = zip(runs, (state.last for state in brief_states(runs)), strict=True)
+    unknown = [(run, last) for run, last in newest if last is not None and _may_live(last)]
+    stopped = 0
+    for run, last in unknown:
+        if last.is_over or belongs_to_another(last) or last.job.get("study", name) != name:
             continue
         if last.status is AttemptStatus.INTENDED:
-            revoke(attempts[-1])
+            revoke(run.attempt(last.number))
         elif not now and seems_alive(last):
             run.stop.touch()
             stopped += 1
@@ -53,7 +55,7 @@ def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
             with suppress(ProcessLookupError):
                 os.kill(int(last.claim["pid"]), signal.SIGKILL)
             stopped += 1
-    waiting, running = _jobs_of(study, runs)
+    waiting, running = _jobs_of(study, [run.attempt(last.number) for run, last in unknown])
     doomed = [*waiting, *running] if now else waiting
     if doomed:
         from study.execution.slurm.commands import cancel
@@ -65,7 +67,12 @@ def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
     return f"Nobody orchestrates {name}; {stopped or 'no'} surviving runs were {what}.{cancelled}"
 
 
-def _jobs_of(study: StudyPaths, runs: Sequence[RunPaths]) -> tuple[list[str], list[str]]:
+def _may_live(attempt: AttemptState) -> bool:
+    """Whether an attempt, or the job that was to start it, is not known to be over."""
+    return not attempt.is_over or attempt.status is AttemptStatus.REVOKED
+
+
+def _jobs_of(study: StudyPaths, attempts: Sequence[AttemptPaths]) -> tuple[list[str], list[str]]:
     """SLURM jobs of a study that are not known to be over: those that have done nothing yet, and the others."""
     waiting: list[str] = []
     running: list[str] = []
@@ -75,11 +82,10 @@ def _jobs_of(study: StudyPaths, runs: Sequence[RunPaths]) -> tuple[list[str], li
             continue
         if job["job_id"] is not None:
             (running if worker.started.exists() else waiting).append(job["job_id"])
-    for run in runs:
-        for attempt in run.existing_attempts()[-1:]:
-            state = replay_attempt(attempt)
-            binding = state.job.get("job") or {}
-            may_live = not state.is_over or state.status is AttemptStatus.REVOKED
-            if binding.get("batch") and binding["job_id"] and may_live and state.job.get("study") == study.root.name:
-                (waiting if state.started is None else running).append(binding["job_id"])
+    for attempt in attempts:
+        state = replay_attempt(attempt, with_steps=False)
+        binding = state.job.get("job") or {}
+        is_ours = state.job.get("study") == study.root.name
+        if binding.get("batch") and binding["job_id"] and _may_live(state) and is_ours:
+            (waiting if state.started is None else running).append(binding["job_id"])
     return waiting, running

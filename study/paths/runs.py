@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +121,11 @@ class RunPaths:
         return self.root / "published.json"
 
     @property
+    def summary(self) -> Path:
+        """What a run that is over left behind, in one small file; see `study.journal.summary`."""
+        return self.root / "summary"
+
+    @property
     def reused(self) -> Path:
         """Says which run of another study this one's results were taken from."""
         return self.root / "reused.json"
@@ -135,10 +141,8 @@ class RunPaths:
 
     def existing_attempts(self) -> list[AttemptPaths]:
         """Attempts in the order they were made."""
-        if not self.attempts.is_dir():
+        try:
+            names = os.listdir(self.attempts)  # noqa: PTH208 (asked of thousands of runs)
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return [AttemptPaths(d) for d in sorted(self.attempts.iterdir(), key=_number) if d.name.isdigit()]
-
-
-def _number(attempt: Path) -> int:
-    return int(attempt.name) if attempt.name.isdigit() else 0
+        return [AttemptPaths(self.attempts / name) for name in sorted(filter(str.isdigit, names), key=int)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from study.paths.runs import RunPaths
@@ -90,7 +91,7 @@ class StudyPaths:
         """Workers in the order they were made."""
         return [WorkerPaths(d) for d in sorted(self.workers.glob("w[0-9]*"))]
 
-    @property
+    @cached_property
     def runs(self) -> Path:
         """One folder per run."""
         return self.root / "runs"
@@ -171,7 +172,7 @@ class HomePaths:
         """Which files and libraries a hash of code means."""
         return self.code / f"{code[:12]}.json"
 
-    @property
+    @cached_property
     def bases(self) -> Path:
         """Base pre-trainings, shared by all studies."""
         return self.root / "bases"
@@ -179,7 +180,7 @@ class HomePaths:
     @property
     def bases_published(self) -> Path:
         """What is known of the bases in which MLflow store."""
-        return self.bases / "published.json"
+        return self.root / "published.json"
 
     def base(self, base_id: str) -> RunPaths:
         """Files of one base pre-training."""
@@ -187,7 +188,14 @@ class HomePaths:
 
     def study(self, name: str) -> StudyPaths:
         """Files of one study."""
-        return StudyPaths(self.root / name)
+        if name not in self._studies:
+            self._studies[name] = StudyPaths(self.root / name)
+        return self._studies[name]
+
+    @cached_property
+    def _studies(self) -> dict[str, StudyPaths]:
+        """Those that were asked for: it is done ten thousand times for one study, and paths are slow to make."""
+        return {}
 
     def run_of(self, study: str, run_id: str, phase: str) -> RunPaths:
         """Files of a run of a study; those of phase `prepare` are bases."""

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from study.errors import JournalError
@@ -177,6 +178,11 @@ class Plan:
     amendments: tuple[Amendment, ...] = ()
     schema_version: int = SCHEMA_VERSION
     imported: Imported | None = None
+
+    @cached_property
+    def memo(self) -> dict[Hashable, Any]:
+        """What has been made from this plan, kept by those who make it; no part of what the plan says."""
+        return {}
 
     def arm(self, name: str) -> Arm:
         """The arm called `name`; KeyError when there is none."""

@@ -105,6 +105,7 @@ class Site:
         home: folder where studies live, unless the command or $STUDY_HOME names another.
         slurm: how SLURM is used; None with other executors.
         processes_per_run: processes that train a run together, with a GPU each where there are any.
+        log_every: steps from one that a journal keeps to the next; None: see `study.journal.thinning`.
     """
 
     executor: str = "local"
@@ -113,12 +114,14 @@ class Site:
     home: str | None = None
     slurm: Slurm | None = None
     processes_per_run: int = 1
+    log_every: int | None = None
 
 
 _SITE: Mapping[str, values.Check] = {
     "executor": values.choice(("local", "inline", "slurm"), "executor"),
     "slots": values.whole_number(1),
     "checkpoint_every_s": values.amount("seconds"),
+    "log_every": values.whole_number(1),
     "processes_per_run": values.whole_number(1),
     "home": values.line,
 }

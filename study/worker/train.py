@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from safetensors.torch import save
 
 from study.journal.events import EventWriter
 from study.journal.files import link_once, write_atomic, write_json
+from study.journal.thinning import is_kept
 from study.methods.base import MethodNetwork
 from study.paths import RunPaths
 from study.plan.model import SCHEMA_VERSION
@@ -18,7 +19,7 @@ from study.provenance.identity import training_code
 from study.tensors.batch_norm import synchronise
 from study.training.assemble import build_network, build_trainer
 from study.training.checkpoint import load_checkpoint, save_checkpoint
-from study.training.loop import Trainer, check_finite
+from study.training.loop import StepRecord, Trainer, check_finite
 from study.training.optimizers import carry_over
 from study.training.seen import network_sha256
 from study.worker.imported import import_base
@@ -87,9 +88,7 @@ def _run(work: Workplace, trainer: Trainer, events: EventWriter, watch: StopWatc
     """Train to the end; False when stopped before."""
     last_heartbeat, last_checkpoint = -_HEARTBEAT_EVERY_S, time.monotonic()
     for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=stop_together(watch.must_stop, work.device)):
-        for record in records:
-            events.append("step", step=record.step, metrics=dict(record.metrics))
-        check_finite(records)
+        _write_down(work, trainer, records, events)
         is_epoch_end = trainer.step % trainer.schedule.steps_per_epoch == 0
         if pruner is not None and not trainer.is_done and is_epoch_end:
             pruner.judge(trainer.network, trainer.step // trainer.schedule.steps_per_epoch)
@@ -108,6 +107,21 @@ def _run(work: Workplace, trainer: Trainer, events: EventWriter, watch: StopWatc
     if work.spec.training["initial"] is None:
         _save(work, trainer, events)  # continuations with `state: keep` start from this optimiser state
     return True
+
+
+def _write_down(work: Workplace, trainer: Trainer, records: Sequence[StepRecord], events: EventWriter) -> None:
+    """Append the steps that a journal keeps; all of them when one has diverged.
+
+    Raises:
+        DivergedError: see `check_finite`, which looks at every step.
+    """
+    num_steps, per_epoch, kept = trainer.schedule.num_steps, trainer.schedule.steps_per_epoch, records
+    try:
+        check_finite(records)
+        kept = [record for record in records if is_kept(record.step, num_steps, per_epoch, work.log_every)]
+    finally:
+        for record in kept:
+            events.append("step", step=record.step, metrics=dict(record.metrics))
 
 
 def link_result(run: RunPaths) -> None:

@@ -34,6 +34,7 @@ class Workplace:
     checkpoint_every_s: float
     num_processes: int = 1
     num_nodes: int = 1
+    log_every: int | None = None
 
     @classmethod
     def open(cls, attempt: AttemptPaths, spec: RunSpec, job: Mapping[str, Any]) -> Workplace:
@@ -52,6 +53,7 @@ class Workplace:
             checkpoint_every_s=request["checkpoint_every_s"],
             num_processes=request.get("num_processes", 1),
             num_nodes=(job.get("job") or {}).get("nodes", 1),
+            log_every=request.get("log_every"),
         )
 
     @property

@@ -132,11 +132,12 @@ class TestChild:
 
     def test_life_and_death(self, executor: LocalExecutor, attempt: AttemptPaths) -> None:
         state = replay_attempt(attempt)
-        assert executor.is_alive(state) and claimant_lives(state)
+        assert executor.is_alive(state) and claimant_lives(state) and not executor.has_ended(state)
         executor.stop(attempt, state)
         assert wait_for_end(attempt) == "stopped"
         assert events_of(attempt)[-1]["reason"] == "SIGTERM"
         assert not executor.is_alive(state) and not executor.is_alive(replay_attempt(attempt))
+        wait_for(lambda: executor.has_ended(state), "the server to notice")
         executor.stop(attempt, state)  # is no error
 
     def test_ctrl_c_is_not_for_workers(self, attempt: AttemptPaths) -> None:

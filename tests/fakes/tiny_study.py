@@ -94,14 +94,14 @@ def continuation(plan: Plan, arm: str = "continued", seed: int = 1, phase: Phase
 def submit(
     home: HomePaths, spec: RunSpec, executor: Executor, *, evaluations: Sequence[EvaluationRequest] = (),
     folder: Path | None = None, checkpoint_every_s: float = 1000.0, num_processes: int = 1,
-    evaluation_folders: Mapping[str, Path] | None = None,
+    evaluation_folders: Mapping[str, Path] | None = None, log_every: int | None = None,
 ) -> AttemptPaths:  # fmt: skip
     """Start the next attempt at a run as an orchestrator does; the runs of a test have no study."""
     run = home.run_of("tiny", spec.run_id, spec.labels["phase"])
     actions.submit(
         home, run, spec, evaluations, executor, study="tiny",
         data_folder=folder or data_folder(), checkpoint_every_s=checkpoint_every_s,
-        num_processes=num_processes, evaluation_folders=evaluation_folders,
+        num_processes=num_processes, evaluation_folders=evaluation_folders, log_every=log_every,
     )  # fmt: skip
     return run.existing_attempts()[-1]
 

@@ -12,8 +12,9 @@ import pytest
 from study.errors import JournalError
 from study.journal.endings import Ending, EndKind
 from study.journal.files import create_once, write_json
-from study.journal.final import final_state, outcome
+from study.journal.final import outcome
 from study.journal.replay import AttemptState, AttemptStatus, RunState, replay_run
+from study.journal.summary import final_state
 from tests.fakes.published_study import START_S, FakeRun, FakeStudy, home_in
 
 FIELDS = ("number", "status", "started", "last_event", "failure", "verdict", "cpu_s")
@@ -75,7 +76,7 @@ def no_attempt(run: FakeRun) -> None:
 def test_agrees_with_replay(story, tmp_path: Path) -> None:
     run = FakeStudy(home_in(tmp_path)).add_run()
     story(run)
-    expected, (spec, state) = replay_run(run.paths), final_state(str(run.paths.root))
+    expected, (spec, state) = replay_run(run.paths), final_state(run.paths)
     assert spec == json.loads(run.paths.spec.read_text())
     assert (state.trained, state.evaluations) == (expected.trained, expected.evaluations)
     assert len(state.attempts) == len(expected.attempts)
@@ -90,7 +91,7 @@ def test_agrees_with_replay(story, tmp_path: Path) -> None:
 def test_outcome_of_a_run_with_a_history(tmp_path: Path) -> None:
     run = FakeStudy(home_in(tmp_path)).add_run()
     lost_then_resumed(run)
-    found = outcome(final_state(str(run.paths.root)).state)
+    found = outcome(final_state(run.paths).state)
     assert found.pop("end_t") == START_S + 200 and found.pop("start_t") == START_S + 100
     assert found == {
         "is_trained": True, "failure_kind": "", "failure": "", "num_attempts": 2, "interruptions": "node lost",
@@ -139,8 +140,8 @@ def test_data_that_changed_between_attempts_are_told() -> None:
 def test_what_is_damaged_is_named(tmp_path: Path) -> None:
     run = FakeStudy(home_in(tmp_path)).add_run().finish()
     run.paths.attempt(1).events.write_bytes(b"nonsense\n")
-    with pytest.raises(JournalError, match=r"events\.jsonl is damaged .*move the run's folder away"):
-        final_state(str(run.paths.root))
+    with pytest.raises(JournalError, match=r"events\.jsonl:1 is damaged .*move the run's folder away"):
+        final_state(run.paths)
     run.paths.attempt(1).events.unlink()
     for file in (run.paths.trained, next(run.paths.evaluations.iterdir()), run.paths.spec):
         content = file.read_bytes()
@@ -148,8 +149,8 @@ def test_what_is_damaged_is_named(tmp_path: Path) -> None:
             file.unlink()
             file.write_bytes(nonsense)
             with pytest.raises(JournalError, match=f"{file.name} is damaged"):
-                final_state(str(run.paths.root))
+                final_state(run.paths)
         file.write_bytes(content)
     run.paths.spec.unlink()
     with pytest.raises(FileNotFoundError):
-        final_state(str(run.paths.root))
+        final_state(run.paths)

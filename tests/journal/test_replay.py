@@ -116,7 +116,7 @@ def test_a_last_word_is_never_seen_without_what_it_stands_for(run: RunPaths, mon
     paths = record(attempt(run), STARTED)
     run.evaluations.mkdir()
 
-    def end_then_replay(of: AttemptPaths) -> AttemptState:
+    def end_then_replay(of: AttemptPaths, *, with_steps: bool) -> AttemptState:
         create_once(run.evaluations / "knn-test-1234.json", {})
         record(paths, ("finished", {}))
         return replay_attempt(of)

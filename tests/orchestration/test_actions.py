@@ -14,7 +14,7 @@ import pytest
 from study.errors import HomeError
 from study.journal.files import create_once, read_json, write_json
 from study.journal.process import this_process
-from study.journal.replay import AttemptStatus, replay_attempt
+from study.journal.replay import AttemptStatus, replay_attempt, replay_run
 from study.orchestration import actions
 from study.orchestration.aside import REPLACED, occasions
 from study.paths import AttemptPaths, HomePaths
@@ -158,23 +158,23 @@ class TestOrphans:
     def test_what_a_dead_orchestrator_intended_never_starts(self, home: HomePaths, orchestrator: Any) -> None:
         attempt = self.attempt(home, orchestrator)
         for _ in range(2):
-            actions.revoke_orphans([attempt.run], Nowhere())
+            actions.revoke_orphans(Nowhere(), attempt.run, replay_run(attempt.run))
             assert replay_attempt(attempt).status is AttemptStatus.REVOKED
         assert not create_once(attempt.claim, this_process()), "a worker that comes late leaves at once"
 
     def test_what_a_living_one_intended_is_left_to_it(self, home: HomePaths, living: Mapping[str, Any]) -> None:
         attempt = self.attempt(home, living)
-        actions.revoke_orphans([attempt.run], Nowhere())
+        actions.revoke_orphans(Nowhere(), attempt.run, replay_run(attempt.run))
         assert replay_attempt(attempt).status is AttemptStatus.INTENDED
 
     def test_what_a_worker_has_claimed_is_left_to_it(self, home: HomePaths) -> None:
         attempt = self.attempt(home, None)
         create_once(attempt.claim, {"pid": 1})
-        actions.revoke_orphans([attempt.run], Nowhere())
+        actions.revoke_orphans(Nowhere(), attempt.run, replay_run(attempt.run))
         assert read_json(attempt.claim) == {"pid": 1}
 
     def test_runs_that_nobody_has_begun_stay_so(self, home: HomePaths) -> None:
-        actions.revoke_orphans([home.base("none")], Nowhere())
+        assert not actions.revoke_orphans(Nowhere(), home.base("none"), replay_run(home.base("none")))
         assert not home.bases.exists()
 
 

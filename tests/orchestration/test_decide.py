@@ -20,6 +20,7 @@ from study.orchestration.decide import (
     final_params,
     known_specs,
 )
+from study.orchestration.ledger import Ledger
 from study.orchestration.snapshot import RunStatus, RunView
 from study.plan.expand import base_spec, confirm_specs, tune_specs
 from study.plan.model import Phase, Plan
@@ -79,8 +80,15 @@ class World:
                 self.trial(arm, TrialState.COMPLETE, float(number))
         return self
 
+    def ledger(self) -> Ledger:
+        """What an orchestrator that starts now would know."""
+        ledger = Ledger(self.plan)
+        for spec, phase in known_specs(self.plan, self.trials):
+            ledger.add(spec, phase, self.runs.get(spec.run_id))
+        return ledger
+
     def decide(self) -> list[Action]:
-        return decide(self.plan, Situation(self.trials, self.runs, self.slots))
+        return decide(self.plan, Situation(self.trials, self.ledger(), self.slots))
 
 
 def submitted(actions: Iterable[Action]) -> list[str]:

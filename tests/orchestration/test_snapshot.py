@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,19 @@ import pytest
 from study.journal.events import EventWriter
 from study.journal.files import create_once, write_json
 from study.journal.replay import AttemptState
+from study.journal.summary import YOUNG_S, is_summed_up
 from study.orchestration.snapshot import Observer, RunStatus
 from study.paths import AttemptPaths, RunPaths
 
 STARTED = ("started", {"resumed_step": 0})
 FINISHED = ("finished", {})
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Processes:
@@ -176,3 +185,44 @@ def test_settled_runs_are_not_read_again(run: RunPaths, observer: Observer, proc
     view = observer.view(run, [])
     run.trained.write_text("damaged")
     assert observer.view(run, []) is view and processes.num_asked == 0
+
+
+def test_many_are_observed_as_each_is_alone(tmp_path: Path, processes: Processes) -> None:
+    """More than one thread reads at once."""
+    runs = [RunPaths(tmp_path / f"run{number:03}") for number in range(100)]
+    for number, run in enumerate(runs):
+        ending = (STARTED, FINISHED) if number % 3 else (STARTED, failed("diverged"))
+        attempt(run, 1, *(ending if number % 5 else (STARTED,)))
+        if number % 2:
+            write_json(run.trained, {"attempt": 1, "cpu_s": float(number)})
+    found = list(Observer(processes).first_views([(run, []) for run in runs]))
+    assert found == [Observer(processes).view(run, []) for run in runs]
+    assert {view.status for view in found} == {RunStatus.WAITING, RunStatus.COMPLETED, RunStatus.INFEASIBLE}
+
+
+def test_what_is_done_first_is_seen(run: RunPaths, observer: Observer) -> None:
+    """An attempt is revoked between reading and judging."""
+    paths = attempt(run, 1, claimed=False)
+    (view,) = observer.first_views([(run, [])], lambda _run, _state: create_once(paths.claim, {"revoked": True}))
+    assert (view.status, view.num_attempts) == (RunStatus.WAITING, 1) and not paths.verdict.exists()
+
+
+def test_a_run_that_has_ended_is_summed_up_some_seconds_later(run: RunPaths, processes: Processes) -> None:
+    clock = Clock()
+    observer = Observer(processes, clock=clock)
+    paths = attempt(run, 1, STARTED)
+    create_once(run.spec, {})
+    processes.alive = {1}
+    assert observer.view(run, []).status is RunStatus.ACTIVE
+    write_json(run.trained, {"attempt": 1, "cpu_s": 4.0})
+    append(paths, FINISHED)
+    processes.alive = set()
+    view = observer.view(run, [])
+    for file in run.root.rglob("*"):
+        os.utime(file, (1.6e9, 1.6e9))
+    observer.sum_up()
+    assert view.status is RunStatus.COMPLETED and not run.summary.exists(), "it may still change"
+    clock.now += YOUNG_S + 1
+    observer.sum_up()
+    assert is_summed_up(run)
+    assert Observer(processes).view(run, []) == view

@@ -46,8 +46,8 @@ def test_without_a_file_this_machine():
 
 
 def test_a_file(tmp_path):
-    path = written(tmp_path, "executor: inline\nslots: 3\ncheckpoint_every_s: 1e1\n")
-    assert load_site(path) == Site("inline", 3, 10.0)
+    path = written(tmp_path, "executor: inline\nslots: 3\ncheckpoint_every_s: 1e1\nlog_every: 5\n")
+    assert load_site(path) == Site("inline", 3, 10.0, log_every=5)
 
 
 def test_slots_may_be_left_to_the_machine(tmp_path):
@@ -69,6 +69,7 @@ def test_slots_may_be_left_to_the_machine(tmp_path):
         ("checkpoint_every_s: .nan", ("nan",)),
         ("checkpoint_every_s: .inf", ("inf",)),
         ("checkpoint_every_s: -1", ("-1",)),
+        ("log_every: 0", ("log_every: must be a whole number above 0, but got 0",)),
         ("5: 1", ("unknown key '5'",)),
         ("slots: 1\nslots: 2", ("line 2", "'slots' stands here again")),
         ("", ("is empty", "slurm/README.md")),

@@ -357,6 +357,21 @@ def test_divergence_is_an_outcome(home: HomePaths, executor: LocalExecutor) -> N
     assert failure["traceback"] is None
 
 
+def test_of_long_runs_some_steps_are_kept_and_a_divergence_is_seen_between_them(
+    home: HomePaths, executor: LocalExecutor, uninterrupted: AttemptPaths
+) -> None:
+    thinned = submit(home, LONG, executor, log_every=7)
+    assert wait_for_end(thinned) == "finished"
+    kept = [step for _, step in steps_of(thinned.run)]
+    assert kept == sorted({1, *range(7, 81, 7), *range(10, 81, 10)})
+    assert metrics_by_step(thinned) == [pair for pair in metrics_by_step(uninterrupted) if pair[0] in kept]
+    diverged = submit(home, pretraining(2, **{"base.optimizer.lr": 1e30}), executor, log_every=1000)
+    failure = failure_of(diverged)
+    step = int(failure["message"].removeprefix("step ").partition(":")[0])
+    assert failure["kind"] == "diverged" and 1 < step < 10
+    assert step in [step for _, step in steps_of(diverged.run)], "what led to it is there to be read"
+
+
 def test_missing_images_are_named(home: HomePaths, executor: LocalExecutor, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     failure = failure_of(submit(home, LONG, executor, folder=tmp_path / "empty"))

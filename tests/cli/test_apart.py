@@ -1,0 +1,91 @@
+"""What loads torch is done by a child: what it returns and raises is as if it had been done here."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from study.cli.apart import apart
+from study.cli.sweep import _check
+from study.errors import PlanError, UserError
+from study.orchestration.readiness import Start
+from study.paths import HomePaths
+from study.plan.load import load_plans
+from study.plan.site import Site
+from tests.fakes.sweep_file import TEXT, edited
+from tests.fakes.tiny_study import tiny_plan
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import sys
+from functools import partial
+from pathlib import Path
+from study.cli import orchestrate, sweep
+from study.cli.apart import apart
+from study.orchestration.readiness import Start
+from study.paths import HomePaths
+from study.plan.site import Site
+from tests.fakes.tiny_study import SWEEP
+home = HomePaths(Path(sys.argv[1]))
+plans = apart(partial(sweep._load_plans, SWEEP, "tiny.yaml", (), home))
+ready = apart(partial(sweep._check, Start(plans, home, Site())))
+ready.require()
+(study,) = ready.studies
+assert study.data.training.is_dir() and study.plan.study == "tiny" and study.expected.total_s() > 0
+apart.end()
+print([name for name in ("torch", "pandas", "mlflow", "matplotlib") if name in sys.modules])
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Iterator[None]:
+    yield
+    apart.end()
+
+
+def test_an_orchestrator_has_none_of_what_its_children_load(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_what_comes_back_is_equal() -> None:
+    assert apart(partial(load_plans, TEXT, "x.yaml")) == load_plans(TEXT, "x.yaml")
+
+
+def test_mistakes_come_back_with_all_that_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = edited(base__epochs=-3, reference="nobody")
+    with pytest.raises(PlanError) as here:
+        load_plans(wrong, "x.yaml")
+    with pytest.raises(PlanError) as there:
+        apart(partial(load_plans, wrong, "x.yaml"))
+    assert str(there.value) == str(here.value) and there.value.problems == here.value.problems
+    assert len(there.value.problems) == 2
+    monkeypatch.setenv("STUDY_DATA", str(tmp_path / "nowhere"))
+    apart.end()  # the next child has this environment
+    ready = apart(partial(_check, Start([tiny_plan()], HomePaths(tmp_path), Site())))
+    with pytest.raises(UserError, match=r"STUDY_DATA=.*nowhere is not a folder"):
+        ready.require()
+
+
+def test_what_was_still_to_be_printed_is_printed_once(capfd: pytest.CaptureFixture[str]) -> None:
+    print("once", end="")
+    apart(int)
+    print(" only")
+    assert capfd.readouterr().out == "once only\n"
+
+
+def test_work_that_nobody_waits_for_any_more_is_given_up() -> None:
+    """As after Ctrl-C during a download: the command ends at once."""
+    waiting = apart.begin(partial(time.sleep, 600))
+    apart.end()
+    assert waiting.done() and not multiprocessing.active_children()
+    assert apart(int) == 0, "and a new child serves what comes next"
