@@ -106,3 +106,8 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     near = get_close_matches(str(word), names, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{hint} Known: {', '.join(names) or 'none'}."
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun in a message: `1 job`, `2 jobs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -49,6 +49,11 @@ def chosen_site(args: argparse.Namespace) -> tuple[Site, Path | None]:
     return load_site(path, chosen_by), path
 
 
+def site_file(args: argparse.Namespace) -> Path | None:
+    """The site file that the arguments, the environment or the checkout choose; None: nobody chose any."""
+    return _site_file(args)[0]
+
+
 def _site_file(args: argparse.Namespace) -> tuple[Path | None, str]:
     for chosen, chosen_by in ((getattr(args, "site", None), "--site"), (os.environ.get("STUDY_SITE"), "$STUDY_SITE")):
         if chosen:

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import select
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guarded
 from study.cli.site import add_site_commands, run_site_command
 from study.errors import StudyError, UserError, did_you_mean
+from study.orchestration.typed import manage
 from study.paths import HomePaths, from_user
 
 _HELP = {
@@ -122,7 +122,7 @@ def _attach(home: HomePaths, name: str) -> str:
     from study.tracking.base import TrackerError
     from study.tracking.store import store_uri
 
-    command = f"python -m study publish {shlex.quote(name)} --home {shlex.quote(str(home.root))}"
+    command = manage("publish", name, home.root)
     try:
         from study.tracking.mlflow_tracker import MlflowTracker, without_password
         from study.tracking.publisher import publish_study

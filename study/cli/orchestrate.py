@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED
-from study.errors import HomeError, LeaseHeldError
+from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED, site_file
+from study.errors import HomeError, LeaseHeldError, counted
 from study.execution.base import Executor
 from study.execution.inline import InlineExecutor
 from study.execution.local import LocalExecutor
@@ -30,6 +30,7 @@ from study.orchestration.orchestrator import Orchestrator, Settings
 from study.orchestration.preflight import warnings
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus
+from study.orchestration.typed import manage, record_of_command, same_command
 from study.paths import HomePaths, StudyPaths
 from study.plan.model import Phase, Plan
 from study.plan.site import SLURM_SLOTS, Site
@@ -95,6 +96,9 @@ def _orchestrate(
         max_hours=args.max_hours,
         num_processes=site.processes_per_run,
         evaluation_folders=data.evaluations,
+        hang_patience_s=site.hang_patience_s,
+        quiet_patience_s=site.quiet_patience_s,
+        site_file=site_file(args),
     )
     executor = _executor(study, site, args.slots or site.slots)
     for warning in warnings(plan):
@@ -106,7 +110,7 @@ def _orchestrate(
         orchestrator = Orchestrator(plan, home, executor, lease, settings, board.show)
         try:
             progress = orchestrator.run()
-            was_stopped = study.stop.exists() or progress.is_over_budget
+            was_stopped = study.stop.exists() or progress.is_over_budget or progress.halted is not None
         except LeaseHeldError:
             raise
         except KeyboardInterrupt:
@@ -129,7 +133,7 @@ def _orchestrate(
         return _interrupted(progress)
     print(summary)
     if not has_arrived:
-        command = shlex.join(["python", "-m", "study", "publish", plan.study, "--home", str(home.root)])
+        command = manage("publish", plan.study, home.root)
         print(f"MLflow ({store_uri(home)}) has not received everything; when it works again: {command}")
     return _complain_of_failures(progress, study)
 
@@ -161,6 +165,7 @@ def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept
     actions.store_difference(study)
     study.finished.unlink(missing_ok=True)
     study.stop.unlink(missing_ok=True)
+    write_json(study.command, record_of_command(home.root))
     trials = {arm.name: actions.read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
     runs = [home.run_of(plan.study, spec.run_id, phase) for spec, phase in known_specs(plan, trials)]
     warning = actions.check_code(home, runs, accept_change=accept_code_change)
@@ -197,7 +202,7 @@ def _complain_of_failures(progress: Progress, study: StudyPaths) -> int:
         log = f"; its log: {attempts[-1].stderr}" if has_log else ""
         print(f"failed: {spec.run_id}: {view.failure}{log}", file=sys.stderr)
     if any(view.status is RunStatus.FAILED for _, _, view in failures.values()):
-        print(f"{len(failures)} runs failed. Start the same command again to try them once more.", file=sys.stderr)
+        print(f"{counted(len(failures), 'run')} failed. To try again: {same_command()}", file=sys.stderr)
     elif failures:
         print(f"{len(failures)} bases cannot be trained like this; change `base` and the name.", file=sys.stderr)
     return SOME_FAILED if failures else FINISHED
@@ -206,7 +211,9 @@ def _complain_of_failures(progress: Progress, study: StudyPaths) -> int:
 def _interrupted(progress: Progress) -> int:
     if progress.is_over_budget:
         print(f"The {progress.spent_s() / 3600:.3g} hours that its attempts have taken reach --max-hours.")
+    if progress.halted:
+        print(progress.halted)
     active = progress.count(RunStatus.ACTIVE)
-    still = f" {active} runs go on and will be adopted." if active else ""
-    print(f"Stopped; nothing is lost.{still} To carry on: {shlex.join(['python', *sys.argv])}")
+    still = f" {counted(active, 'run')} still run{'s' if active == 1 else ''} and will be adopted." if active else ""
+    print(f"Stopped; nothing is lost.{still} To carry on: {same_command()}")
     return INTERRUPTED

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from study.cli.common import FINISHED, MISTAKE, ROOT
 from study.errors import PlanError, UserError
+from study.orchestration.typed import check_site
 from study.paths import from_user
 
 _DEFAULT = Path("slurm/site.yaml")
@@ -47,7 +48,7 @@ def _init(path: Path, *, force: bool) -> int:
         raise UserError(f"cannot write {path}: there is no folder {path.parent}; create it, or name another file")
     cluster = live_cluster(path)
     path.write_text(propose_site(cluster), encoding="utf-8")
-    print(f"Written: {path}. Edit it, then try it: python -m study site check {path}")
+    print(f"Written: {path}. Edit it, then try it: {check_site(path)}")
     return FINISHED
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from study.journal.endings import Ending
 from study.journal.events import read_events
 from study.journal.files import read_json_or_none
+from study.journal.heartbeat import Heartbeat
 from study.paths import AttemptPaths, RunPaths
 
 
@@ -47,6 +48,7 @@ class AttemptState:
         steps: (step, time, metrics) of every step event.
         interim: epoch → objective on the validation split, where trials may be pruned.
         is_trained: the attempt's training is complete.
+        beat_t: time of the newest heartbeat, of an attempt without a last word.
     """
 
     number: int
@@ -63,6 +65,7 @@ class AttemptState:
     interim: Mapping[int, float] = field(default_factory=dict)
     is_trained: bool = False
     cpu_s: float = 0.0
+    beat_t: float = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -105,7 +108,10 @@ def replay_attempt(paths: AttemptPaths) -> AttemptState:
     job = read_json_or_none(paths.job) or {}
     claim = read_json_or_none(paths.claim)
     verdict = read_json_or_none(paths.verdict)
-    return fold_attempt(paths.number, list(read_events(paths.events)), job=job, claim=claim, verdict=verdict)
+    state = fold_attempt(paths.number, list(read_events(paths.events)), job=job, claim=claim, verdict=verdict)
+    if state.status is AttemptStatus.STARTED:
+        state = replace(state, beat_t=Heartbeat.from_json(read_json_or_none(paths.heartbeat)).t)
+    return state
 
 
 def fold_attempt(

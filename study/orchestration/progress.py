@@ -21,6 +21,7 @@ class Progress:
         is_stopping: running attempts are saving and leaving.
         news: what the executor has to say.
         is_over_budget: the study was stopped because it has used up its hours.
+        halted: why the study was stopped without being asked to; None: it was not.
     """
 
     runs: Mapping[str, tuple[RunSpec, Phase, RunView]]
@@ -28,6 +29,7 @@ class Progress:
     is_stopping: bool = False
     news: tuple[str, ...] = ()
     is_over_budget: bool = False
+    halted: str | None = None
 
     def spent_s(self) -> float:
         """Seconds for which the study's attempts have kept slots busy; bases count for whoever needs them."""

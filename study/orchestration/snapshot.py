@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from study.journal.endings import EndKind
 from study.journal.files import read_json_or_none
+from study.journal.heartbeat import Heartbeat
 from study.journal.replay import AttemptState, AttemptStatus, RunState, replay_run
 from study.orchestration.policy import end_kind, reason_to_give_up
 from study.paths import RunPaths
@@ -32,7 +34,8 @@ class RunView:
 
     Attributes:
         status: see `RunStatus`.
-        step, num_steps: newest heartbeat of an active run.
+        step, num_steps: of the newest heartbeat of an active run.
+        beat: that heartbeat; None: no process is at the run.
         num_attempts: attempts so far.
         num_losses: attempts that ended without a last word since this orchestrator started.
         evaluations: key → contents of the evaluation's file.
@@ -54,6 +57,7 @@ class RunView:
     trouble: tuple[str, ...] = ()
     train_cpu_s: float = 0.0
     spent_s: float = 0.0
+    beat: Heartbeat | None = None
 
 
 class Observer:
@@ -63,6 +67,7 @@ class Observer:
         self,
         is_alive: Callable[[AttemptState], bool],
         settle: Callable[[RunPaths, AttemptState], bool] = lambda _run, _attempt: True,
+        site: Path | None = None,
     ) -> None:
         """Observe through an executor.
 
@@ -70,8 +75,9 @@ class Observer:
             is_alive: whether the process of an attempt may still write.
             settle: finds out and writes down how an attempt ended; False when that is not known yet. Without it,
                 nothing is written.
+            site: the site file of the command, for advice.
         """
-        self._is_alive, self._settle = is_alive, settle
+        self._is_alive, self._settle, self._site = is_alive, settle, site
         self._settled: dict[str, tuple[frozenset[str], RunView]] = {}
         self._active: dict[str, tuple[RunState, RunPaths]] = {}
         self._seen_before: dict[str, int] = {}
@@ -123,7 +129,7 @@ class Observer:
             status = RunStatus.INFEASIBLE
         elif failure is not None and last in recent:
             status = RunStatus.FAILED
-        elif (reason := reason_to_give_up(recent)) is not None:
+        elif (reason := reason_to_give_up(recent, self._site)) is not None:
             status, message = RunStatus.FAILED, reason
         return RunView(
             status,
@@ -140,14 +146,15 @@ class Observer:
 
 def _active_view(paths: RunPaths, state: RunState) -> RunView:
     assert state.last is not None
-    beat = read_json_or_none(paths.attempt(state.last.number).heartbeat) or {}
+    beat = Heartbeat.from_json(read_json_or_none(paths.attempt(state.last.number).heartbeat))
     return RunView(
         RunStatus.ACTIVE,
-        beat.get("step", 0),
-        beat.get("num_steps", 0),
+        beat.step,
+        beat.num_steps,
         len(state.attempts),
         evaluations=state.evaluations,
-        spent_s=_spent_s(state, beat.get("t")),
+        spent_s=_spent_s(state, beat.t),
+        beat=None if state.last.claim is None else beat,
     )
 
 

@@ -14,6 +14,7 @@ from study.orchestration.decide import evaluations_for, known_specs
 from study.orchestration.forecast import count_runs
 from study.orchestration.lease import describe, holder_of
 from study.orchestration.snapshot import Observer, RunStatus
+from study.orchestration.typed import command_of
 from study.paths import HomePaths
 from study.plan.model import Phase, Plan
 
@@ -29,6 +30,7 @@ class StudyStatus:
         phases: phase → status → number of runs; `expected` is how many the plan needs.
         active: run id → step and number of steps.
         failed: run id → what went wrong.
+        command: what carries on, to be typed; None: an earlier release has not kept it.
     """
 
     study: str
@@ -37,6 +39,7 @@ class StudyStatus:
     phases: Mapping[str, Mapping[str, int]]
     active: Mapping[str, tuple[int, int]]
     failed: Mapping[str, str]
+    command: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain dicts and scalars."""
@@ -54,7 +57,8 @@ class StudyStatus:
         lines += [f"  running  {run_id}: step {step}/{total or '?'}" for run_id, (step, total) in self.active.items()]
         lines += [f"  failed   {run_id}: {message}" for run_id, message in self.failed.items()]
         if not self.is_finished and not self.orchestrator:
-            lines.append(f"Carry on with the command that started it; its sweep file is kept in {self.study}/plan.yaml")
+            kept = f"the command that started it; its sweep file is kept in {self.study}/plan.yaml"
+            lines.append(f"Carry on: {self.command}" if self.command else f"Carry on with {kept}")
         return "\n".join(lines)
 
 
@@ -84,4 +88,5 @@ def study_status(home: HomePaths, name: str) -> StudyStatus:
         phases={str(phase): {"expected": expected[phase], **counts[phase]} for phase in Phase},
         active=active,
         failed=failed,
+        command=command_of(read_json_or_none(study.command)),
     )

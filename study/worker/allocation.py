@@ -128,6 +128,7 @@ class Allocation:
         who = {**this_process(), "node": os.environ.get("SLURMD_NODENAME", socket.gethostname())}
         if not create_once(self._paths.started, {**who, "t": time.time()}):
             return self._leave_again()
+        self._sign("started")
         self._look()
         if self._leaving is None and self._allotment.preload:
             importlib.import_module(self._allotment.preload)
@@ -239,7 +240,13 @@ class Allocation:
         """Take nothing more, and say why."""
         self._leaving = reason
         write_json(self._paths.left, {"reason": reason, "signal": self._signal, "t": time.time()})
+        self._sign("left")
         return reason
+
+    def _sign(self, what: str) -> None:
+        """Let the orchestrator see, in a folder for all, that this worker's own files have news."""
+        self._pool.said.mkdir(exist_ok=True)
+        (self._pool.said / f"{self._paths.root.name}-{what}").touch()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name

@@ -5,10 +5,10 @@ The worker writes into its attempt's folder, links the result into the run, and 
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import resource
+import sys
 import traceback
 from pathlib import Path
 
@@ -16,10 +16,13 @@ from study.errors import DataError, DivergedError, PrunedError, StudyError
 from study.journal.events import EventWriter
 from study.journal.files import create_once, read_json, read_json_or_none
 from study.journal.process import cpu_model, this_process
+from study.journal.trouble import OF_A_DISK, describe_trouble
 from study.paths import AttemptPaths
 from study.plan.identity import code_identity
 from study.plan.spec import RunSpec
 from study.worker.preemption import StopWatch
+from study.worker.process import UNWRITABLE
+from study.worker.pulse import Pulse
 
 FAILED, STOPPED = 1, 75  # exit codes; 75 is EX_TEMPFAIL: try again
 
@@ -28,29 +31,41 @@ def run_attempt(attempt_dir: str) -> int:
     """Execute the attempt in `attempt_dir`, which holds job.json; never raises.
 
     Returns:
-        Exit code: 0 finished, 1 failed, 75 stopped before the end or nothing to do here.
+        Exit code: 0 finished, 1 failed, 75 stopped before the end or nothing to do here, 74 failed because of the file
+        system, which did not even take that as a last word.
     """
     paths = AttemptPaths(Path(attempt_dir))
     watch = StopWatch(paths)
     watch.install()  # before the claim: whoever reads that may send a signal
-    if not create_once(paths.claim, this_process()):
-        return STOPPED  # revoked by an orchestrator, or another process is at it
-    with EventWriter(paths.events) as events:
-        try:
-            reason = _execute(paths, events, watch)
-        except Exception as error:  # noqa: BLE001 - the boundary of the process: every failure becomes an event
-            trace = None if isinstance(error, StudyError) else traceback.format_exc()
-            message = str(error) or type(error).__name__
-            events.append("failed", durable=True, kind=_kind(error), message=message, traceback=trace)
-            return FAILED
-        if reason:
-            events.append("stopped", durable=True, reason=reason)
-            return STOPPED
-        events.append("finished", durable=True, max_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        return 0
+    try:
+        if not create_once(paths.claim, this_process()):
+            return STOPPED  # revoked by an orchestrator, or another process is at it
+        with EventWriter(paths.events) as events, Pulse(paths.heartbeat) as pulse:
+            return _report(paths, events, watch, pulse)
+    except OSError as error:
+        print(describe_trouble(error, paths.root) or traceback.format_exc(), file=sys.stderr)  # noqa: T201 (its log)
+        return UNWRITABLE
 
 
-def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str | None:
+def _report(paths: AttemptPaths, events: EventWriter, watch: StopWatch, pulse: Pulse) -> int:
+    """Execute an attempt and write down how it ended."""
+    try:
+        reason = _execute(paths, events, watch, pulse)
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: every failure becomes an event
+        kind, message = _kind(error), str(error) or type(error).__name__
+        if isinstance(error, OSError) and kind == "disk":
+            message = describe_trouble(error, paths.root) or message
+        trace = None if isinstance(error, StudyError) or kind == "disk" else traceback.format_exc()
+        events.append("failed", durable=True, kind=kind, message=message, traceback=trace)
+        return FAILED
+    if reason:
+        events.append("stopped", durable=True, reason=reason)
+        return STOPPED
+    events.append("finished", durable=True, max_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return 0
+
+
+def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch, pulse: Pulse) -> str | None:
     """Train and evaluate; return why it stopped before the end, or None."""
     from study.training.assemble import set_numerics
     from study.worker.evaluate import Evaluator, InterruptedEvaluation
@@ -60,7 +75,7 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
 
     spec, job = RunSpec.from_json(read_json(paths.run.spec)), read_json(paths.job)
     set_numerics(spec.training["numerics"])
-    work = Workplace.open(paths, spec, job)
+    work = Workplace.open(paths, spec, job, pulse)
     trained = read_json_or_none(paths.run.trained)
     checkpoint = None if trained else newest_checkpoint(paths)
     start = (trained["step"], trained["attempt"]) if trained else (0, None)
@@ -110,6 +125,6 @@ def _kind(error: Exception) -> str:
         return "data"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "memory"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in OF_A_DISK:
         return "disk"
     return "error"

@@ -52,9 +52,10 @@ class Evaluator:
         planned = PlannedEvaluation.from_json(request["evaluation"])
         evaluation = build("evaluations", planned.component)
         images = self._images(planned, request)
-        task = self._tasks.task(evaluation, split, images)
-        metrics = dict(evaluation(task))
-        details = dict(evaluation.details(task))
+        with work.pulse.evaluating(request["key"]):
+            task = self._tasks.task(evaluation, split, images)
+            metrics = dict(evaluation(task))
+            details = dict(evaluation.details(task))
         path.parent.mkdir(exist_ok=True)
         result = {
             "schema_version": SCHEMA_VERSION,
@@ -79,6 +80,7 @@ class Evaluator:
         return None if own is None else ImageSource(own.name, build("datasets", own), Path(request["data_folder"]))
 
     def _pause(self) -> None:
+        self._work.pulse.count()
         if self._must_stop():
             raise InterruptedEvaluation
 

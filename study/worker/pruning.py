@@ -40,8 +40,10 @@ class Pruner:
         Raises:
             PrunedError: it is below the threshold.
         """
-        task = Tasks(self._work, lambda: copy.deepcopy(network), lambda: None).task(self._evaluation, Split.VALIDATION)
-        value = float(self._evaluation(task)[self._metric])
+        pulse = self._work.pulse
+        with pulse.evaluating(f"interim-{epoch}"):
+            tasks = Tasks(self._work, lambda: copy.deepcopy(network), pulse.count)
+            value = float(self._evaluation(tasks.task(self._evaluation, Split.VALIDATION))[self._metric])
         self._events.append("interim", durable=True, epoch=epoch, objective=value)
         threshold = self._thresholds.get(epoch)
         if threshold is not None and value < threshold:

@@ -40,7 +40,7 @@ class Tasks:
         Args:
             work: the run's surroundings.
             network: returns the trained network; what comes out is changed when projections are wanted.
-            pause: for evaluations that take long, see `Trainable`.
+            pause: called after every batch; raises when the process has to stop, see `Trainable`.
         """
         self._work, self._network, self._pause = work, network, pause
         self._own = ImageSource(work.spec.training["dataset"]["name"], work.dataset, work.folder)
@@ -76,7 +76,9 @@ class Tasks:
         key = (source, split)
         if key not in self._representations:
             backbone = self._network().backbone.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._representations[key] = represent(backbone, self._images(source, split), self._work.device)
+            self._representations[key] = represent(
+                backbone, self._images(source, split), self._work.device, self._pause
+            )
         return self._representations[key]
 
     def _labels(self, source: ImageSource, split: Split) -> Representations:
@@ -86,7 +88,7 @@ class Tasks:
     def _project(self, source: ImageSource, split: Split) -> NDArray[np.float32]:
         network = self._network()
         network.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return project(network, self._images(source, split), self._work.device)
+        return project(network, self._images(source, split), self._work.device, self._pause)
 
     def _images(self, source: ImageSource, split: Split) -> LabelledImages:
         self._check_seal(split)

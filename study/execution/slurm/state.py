@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from study.execution.slurm.commands import ask
+from study.execution.slurm.reasons import Obstacle, reason_of_waiting
 
 
 class JobState(StrEnum):
@@ -48,13 +49,6 @@ _OVER = (
     JobState.NODE_LOST, JobState.OUT_OF_TIME, JobState.OUT_OF_MEMORY, JobState.CANCELLED, JobState.FAILED,
     JobState.COMPLETED,
 )  # fmt: skip
-# Limits on what runs at once (QOSMaxJobsPerUserLimit, AssocGrpCpuLimit) are not here: they pass when jobs end.
-_NEVER = re.compile(
-    r"(QOS|Assoc)?Max\w*Per(Job|Node)|QOSMin|(QOS|Assoc)Grp(?!\w*Run)\w+Minutes|QOSTimeLimit|QOSUsageThreshold"
-    r"|Partition(Time|Node)Limit|ReqNodeNotAvail(?!.*reserved)|DependencyNeverSatisfied|BadConstraints"
-    r"|Invalid(Account|QOS)|(Account|QOS)NotAllowed"
-)
-_HELD_REASON = re.compile(r"JobHeld|launch[ _]failed[ _]requeued[ _]held|job[ _]requeued[ _]in[ _]held[ _]state")
 _SIGNAL_OF_THE_OOM_KILLER = 125
 _NO_ACCOUNTING = "accounting storage is disabled"
 _NO_SUCH_JOB = "Invalid job id"
@@ -95,22 +89,12 @@ class JobRecord:
         """Whether the queue need not be asked: it is over, and SLURM does not put such jobs back."""
         return self.is_over and self.state is not JobState.NODE_LOST
 
-    @property
-    def never_runnable(self) -> bool:
-        """Whether it waits for something that waiting does not bring."""
-        return self.state is JobState.QUEUED and never_passes(self.reason or "")
-
-
-def never_passes(reason: str) -> bool:
-    """Whether SLURM names an obstacle that waiting does not remove."""
-    return bool(_NEVER.search(reason))
-
 
 def interpret(raw: str, *, reason: str = "", signal: int | None = None) -> JobState:
     """Our reading of SLURM's word for a state, long or short, with what it may be followed by."""
     word = raw.strip().split(" ")[0].rstrip("+")
     state = _BY_WORD.get(word, JobState.UNKNOWN)
-    if state is JobState.QUEUED and _HELD_REASON.match(reason.strip("()")):
+    if state is JobState.QUEUED and reason_of_waiting(reason).obstacle is Obstacle.HELD:
         return JobState.HELD
     if state is JobState.FAILED and signal == _SIGNAL_OF_THE_OOM_KILLER:
         return JobState.OUT_OF_MEMORY
@@ -118,7 +102,11 @@ def interpret(raw: str, *, reason: str = "", signal: int | None = None) -> JobSt
 
 
 class JobWatch:
-    """The newest record of every watched job; while SLURM is silent the last one stays."""
+    """The newest record of every watched job; while SLURM is silent the last one stays.
+
+    Attributes:
+        num_answers: how often the queue has been told.
+    """
 
     def __init__(
         self, interval_s: float = 30.0, clock: Callable[[], float] = time.monotonic, timeout_s: float = 30.0
@@ -129,6 +117,7 @@ class JobWatch:
         self._since: dict[str, float] = {}
         self._findings: dict[str, tuple[str, int]] = {}  # what is not believed at once, seen so many times in a row
         self._last = -float("inf")
+        self.num_answers = 0
 
     def watch(self, job_id: str) -> None:
         """Begin to ask about a job."""
@@ -138,6 +127,10 @@ class JobWatch:
         """Ask no more; the last record stays."""
         self._since.pop(job_id, None)
         self._findings.pop(job_id, None)
+
+    def hurry(self) -> None:
+        """Ask anew when `refresh` is called next: something has just been changed."""
+        self._last = -float("inf")
 
     def state(self, job_id: str) -> JobRecord:
         """What is known now."""
@@ -155,6 +148,7 @@ class JobWatch:
             record = self._settled(job_id, poll, is_new=now - self._since.get(job_id, now) < _VISIBLE_AFTER_S)
             if record is not None:
                 self._records[job_id] = record
+        self.num_answers += poll.has_queue
         return True
 
     def _settled(self, job_id: str, poll: _Poll, *, is_new: bool) -> JobRecord | None:
@@ -180,7 +174,9 @@ class JobWatch:
             return self._missing(job_id, accounted, poll, is_new=is_new)
         if accounted is not None and accounted.state is live.state:
             return accounted
-        if accounted is None or self._count(job_id, "over") >= _ACCOUNTED_AFTER:
+        # Only the accounting tells who has cancelled a job.
+        is_told = accounted is None and (live.state is not JobState.CANCELLED or poll.accounting_is_silent)
+        if is_told or self._count(job_id, "over") >= _ACCOUNTED_AFTER:
             return live
         return behind
 
@@ -215,6 +211,7 @@ class _Poll:
         self.accounting_is_silent, self.accounted = accounted is None, accounted or {}
         is_needed = not all(i in self.accounted and self.accounted[i].is_certain for i in ids)
         self._queued = _ask_squeue(timeout_s) if is_needed else {}
+        self.has_queue = is_needed and self._queued is not None
         self._timeout_s, self._wasted_s = timeout_s, 0.0
 
     def ask_controller(self, job_id: str) -> JobRecord | None:

@@ -40,7 +40,8 @@ class Worker:
         over = job["over"]
         self.record = JobRecord(**{**over, "state": JobState(over["state"])}) if over else None
         self._beat: tuple[float, float] = (0.0, time.monotonic())
-        self.look()
+        if self.record is None:
+            self.look()
 
     @property
     def has_started(self) -> bool:
@@ -63,19 +64,22 @@ class Worker:
         return self.job_id is None and time.time() - self.intent_t > _ORPHAN_S
 
     def silent_s(self) -> float:
-        """How long, by this host's clock, a worker that has started has not said that it lives."""
-        beat = float((read_json_or_none(self.paths.beat) or {}).get("t", 0.0))
-        if beat != self._beat[0] or not self.has_started:
-            self._beat = (beat, time.monotonic())
-        return time.monotonic() - self._beat[1]
+        """How long, by this host's clock, a worker that has started has not said that it lives, as far as was read."""
+        return time.monotonic() - self._beat[1] if self.has_started else 0.0
 
     def look(self) -> None:
         """Read the worker's answers."""
-        if self.node is None and (started := read_json_or_none(self.paths.started)) is not None:
+        if self.node is None:
+            started = read_json_or_none(self.paths.started)
+            if started is None:
+                return
             self.node = started["node"]
         if self.leaving is None or not self.leaving.interrupts:
             left = read_json_or_none(self.paths.left)
             self.leaving = Leaving(left["reason"]) if left else None
+        beat = float((read_json_or_none(self.paths.beat) or {}).get("t", 0.0))
+        if beat != self._beat[0]:
+            self._beat = (beat, time.monotonic())
 
     def acknowledge(self, job_id: str) -> None:
         """Keep the id of its job."""
