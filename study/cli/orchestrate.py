@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import shlex
 import sys
@@ -18,6 +17,7 @@ from study.execution.base import Executor
 from study.execution.inline import InlineExecutor
 from study.execution.local import LocalExecutor
 from study.journal.files import write_json
+from study.journal.trouble import describe_trouble
 from study.orchestration import actions
 from study.orchestration.board import Board
 from study.orchestration.code import snapshot_code
@@ -152,9 +152,8 @@ def _make_folder(study: StudyPaths, home: HomePaths) -> None:
     try:
         study.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"cannot create {study.root}: {error.strerror}"
-        advice = "make room" if error.errno == errno.ENOSPC else "choose a folder that can be written"
-        raise HomeError(f"{reason}. {home.root} is the study home; {advice}, or name another with --home DIR") from None
+        said = describe_trouble(error, study.root) or f"cannot create {study.root}: {error.strerror}"
+        raise HomeError(f"{said}. {home.root} is the study home; another one is chosen with --home DIR") from None
 
 
 def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept_code_change: bool) -> None:

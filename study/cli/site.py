@@ -60,6 +60,7 @@ def _check(path: Path) -> int:
         print(f"{path}: executor {site.executor}; runs go to this machine")
         return FINISHED
     from study.execution.slurm.proposal import describe_site
+    from study.execution.slurm.reasons import Obstacle, reason_of_refusal
     from study.execution.slurm.trial import opinion_on
     from study.execution.slurm.validation import check_site, live_cluster
 
@@ -75,6 +76,8 @@ def _check(path: Path) -> int:
         prefix = f"{place}: " if place else ""
         if opinion.is_accepted:
             print(f"{prefix}SLURM takes it: a job of that kind is {opinion.message}")
+        elif reason_of_refusal(opinion.message).obstacle is Obstacle.PASSING:
+            print(f"{prefix}SLURM takes no such job at present, a study waits until it does: {opinion.message}")
         else:
             print(f"error: {prefix}SLURM refuses such a job now: {opinion.message}", file=sys.stderr)
             code = MISTAKE

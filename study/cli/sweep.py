@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> int:
         with _doing(console, f"Asking SLURM whether it takes the jobs of {site_file}"):
             from study.execution.slurm.validation import require_valid
 
-            require_valid(site, site_file)
+            require_valid(site, site_file, home.root)
     from study.cli.orchestrate import orchestrate
 
     worst = FINISHED

@@ -74,7 +74,11 @@ def link_once(source: Path, target: Path) -> bool:
 @contextmanager
 def _draft(path: Path, write: Callable[[BinaryIO], object]) -> Iterator[Path]:
     """A file beside `path`, filled by `write` and synced; gone afterwards, whatever happens."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the draft
+        raise
     draft = Path(name)
     try:
         with named(path), os.fdopen(handle, "wb") as file:

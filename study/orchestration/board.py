@@ -13,6 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from study.errors import counted
+from study.journal.heartbeat import Stage
 from study.orchestration.forecast import Forecast
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus, RunView
@@ -64,13 +66,11 @@ class Board:
             self._console.print(line, highlight=False, soft_wrap=True)
 
     def _news(self, progress: Progress) -> list[str]:
-        """What has gone wrong and is being tried again, each once; it stays on the screen."""
-        lines = list(progress.news)
-        for run_id, (_, _, view) in progress.runs.items():
-            lines += [f"{run_id}: {trouble}" for trouble in view.trouble]
+        """What the executor says, and what has gone wrong and is tried again, each once; it stays on the screen."""
+        lines = [f"{run_id}: {line}" for run_id, (_, _, view) in progress.runs.items() for line in view.trouble]
         new = [line for line in dict.fromkeys(lines) if line not in self._reported]
         self._reported.update(new)
-        return new
+        return [*progress.news, *new]
 
     def _standing(self, progress: Progress) -> list[str]:
         lines = []
@@ -83,8 +83,10 @@ class Board:
         now = time.monotonic()
         if now - self._last_line >= _PLAIN_EVERY_S:
             self._last_line = now
-            running = ", ".join(f"{run_id} {view.step}/{view.num_steps or '?'}" for run_id, view in _active(progress))
-            lines.append(f"[{now - self._start:5.0f} s] {self._summary(progress)}; running: {running or 'nothing'}")
+            running = ", ".join(f"{run_id} {_stage(view)}" for run_id, view in _active(progress))
+            waiting = f"; in line: {counted(n, 'run')}" if (n := progress.num_in_line) else ""
+            summary = self._summary(progress)
+            lines.append(f"[{now - self._start:5.0f} s] {summary}; running: {running or 'nothing'}{waiting}")
         return lines
 
     def _summary(self, progress: Progress) -> str:
@@ -109,8 +111,7 @@ class Board:
         table = Table.grid(padding=(0, 2))
         for run_id, view in _active(progress):
             bar = ProgressBar(total=view.num_steps or 1, completed=view.step, width=24)
-            stage = f"step {view.step}/{view.num_steps}" if view.num_steps else "starting"
-            table.add_row(Text(run_id), bar, Text("evaluating" if view.step and view.step == view.num_steps else stage))
+            table.add_row(Text(run_id), bar, Text(_stage(view)))
         parts: list[RenderableType] = []
         if self._forecast:
             forecast = self._forecast.updated(progress)
@@ -118,7 +119,8 @@ class Board:
             overall.add_row(ProgressBar(total=forecast.total_s(), completed=forecast.done_s(progress), width=48))
             parts.append(overall)
         elapsed = duration(time.monotonic() - self._start)
-        parts += [Text(f"{self._summary(progress)}; running for {elapsed}"), table]
+        waiting = f"; {counted(n, 'run')} in line" if (n := progress.num_in_line) else ""
+        parts += [Text(f"{self._summary(progress)}; running for {elapsed}{waiting}"), table]
         troubled = [
             Text(f"{run_id} {view.status}: {(view.failure or '').splitlines()[0]}", style="red")
             for run_id, (_, _, view) in progress.runs.items()
@@ -136,4 +138,15 @@ def duration(seconds: float) -> str:
 
 
 def _active(progress: Progress) -> Sequence[tuple[str, RunView]]:
-    return [(run_id, view) for run_id, (_, _, view) in progress.runs.items() if view.status is RunStatus.ACTIVE]
+    """Runs at which a process is."""
+    views = ((run_id, view) for run_id, (_, _, view) in progress.runs.items())
+    return [(run_id, view) for run_id, view in views if view.status is RunStatus.ACTIVE and view.beat is not None]
+
+
+def _stage(view: RunView) -> str:
+    """What a run is at."""
+    if view.beat is None or view.beat.phase is Stage.STARTING:
+        return "starting"
+    if view.beat.phase is Stage.EVALUATING:
+        return f"evaluating {view.beat.what.partition('-')[0]}"
+    return f"step {view.step}/{view.num_steps}"

@@ -43,6 +43,12 @@ class Progress:
             if view.status is RunStatus.FAILED or (view.status is RunStatus.INFEASIBLE and phase is Phase.PREPARE)
         }
 
+    @property
+    def num_in_line(self) -> int:
+        """How many attempts wait for a process."""
+        views = [view for _, _, view in self.runs.values() if view.status is RunStatus.ACTIVE]
+        return sum(view.beat is None for view in views)
+
     def count(self, status: RunStatus) -> int:
         """How many known runs have this status."""
         return sum(view.status is status for _, _, view in self.runs.values())

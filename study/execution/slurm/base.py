@@ -90,7 +90,7 @@ class SlurmExecutor(Executor):
         self._waiting_jobs = WaitingJobs(self._notices)
         self._alive_once: set[str] = set()  # jobs that this orchestrator has submitted, or seen in the queue
         self._cancelled: set[str] = set()  # jobs that it has cancelled itself
-        self._most_jobs = settings.most_jobs
+        self._most_jobs, self._last_cancelled = settings.most_jobs, ""
         home = digest({"home": str(settings.study.root.parent)})[:6]
         self._prefix = f"study-{home}-{settings.study.root.name}-"
         requests = settings.site.requests.values()
@@ -98,7 +98,7 @@ class SlurmExecutor(Executor):
 
     def closed(self) -> str | None:
         """The user has cancelled all jobs: nothing is started any more."""
-        return None if self._most_jobs > 0 else "You have cancelled the last of its SLURM jobs."
+        return None if self._most_jobs > 0 else f"You cancelled {self._last_cancelled}: no job of the study is left."
 
     def submit(self, attempt: AttemptPaths) -> dict[str, object]:
         """Take the attempt in; it is handed to SLURM in the next `poll`."""
@@ -185,11 +185,11 @@ class SlurmExecutor(Executor):
         if not ids:
             return
         self._most_jobs = max(0, min(self._most_jobs, num_before - len(ids)))
-        jobs = f"job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
-        left = f"the study goes on with at most {counted(self._most_jobs, 'job')} at once until you start it again"
-        if not self._most_jobs:
-            left = "none of the study's jobs is left"
-        self._notices.say(f"You cancelled {jobs}: {'they are' if len(ids) > 1 else 'it is'} not replaced; {left}")
+        self._last_cancelled = f"job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
+        if self._most_jobs:
+            left = f"the study goes on with at most {counted(self._most_jobs, 'job')} at once until you start it again"
+            they_are = "they are" if len(ids) > 1 else "it is"
+            self._notices.say(f"You cancelled {self._last_cancelled}: {they_are} not replaced; {left}")
 
     def _is_users_will(self, record: JobRecord) -> bool:
         """Whether the user has cancelled a job that this orchestrator knew."""

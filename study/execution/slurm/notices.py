@@ -39,17 +39,28 @@ class Notices:
     def end(self, *start: str) -> None:
         """The states whose keys start like this are over."""
         for key in [key for key in self._open if key[: len(start)] == start]:
-            gone = self._open.pop(key)
-            if gone.end:
-                self._lines.append(f"{gone.end} (it took {_duration(self._clock() - gone.since)})")
+            self._close(key, self._clock())
 
-    def hold(self, kind: str, states: Mapping[tuple[str, ...], tuple[str, str]]) -> None:
-        """Of the states of a kind, exactly these hold now: key → what is said at their begin and at their end."""
+    def hold(self, kind: str, states: Mapping[tuple[str, ...], tuple[str, str]], *, is_sure: bool) -> None:
+        """Of the states of a kind, exactly these hold now.
+
+        Args:
+            kind: first part of their keys.
+            states: the rest of a state's key → what is said at its begin and at its end.
+            is_sure: the others are over; else they may only be hidden, and are over when they stay away.
+        """
         for key, (begin, end) in states.items():
             self.begin((kind, *key), begin, end)
         for key, known in list(self._open.items()):
-            if key[0] == kind and key[1:] not in states and self._clock() - known.seen >= _GONE_AFTER_S:
-                self.end(*key)
+            if key[0] != kind or key[1:] in states:
+                continue
+            if is_sure or self._clock() - known.seen >= _GONE_AFTER_S:
+                self._close(key, known.seen)
+
+    def _close(self, key: tuple[str, ...], until: float) -> None:
+        gone = self._open.pop(key)
+        if gone.end:
+            self._lines.append(f"{gone.end} (it took {_duration(until - gone.since)})")
 
     def take(self) -> list[str]:
         """What is to be said now."""

@@ -37,7 +37,7 @@ class Reason:
     meaning: str
 
 
-_DOWN = "nodes that it could use are down, drained or reserved"
+_DOWN = "nodes that could be used are down, drained or reserved"
 _PARTITION = "the partition takes no jobs at present"
 _LIMIT = "a limit on what you, your account or the QoS may use at once or in a period is reached"
 _NEVER = "no such job may ever run there"
@@ -53,20 +53,20 @@ _NAMES = (
     (Obstacle.PASSING, _PARTITION, "PartitionDown PartitionInactive"),
     (Obstacle.PASSING, _DOWN, "NodeDown FrontEndDown ReqNodeNotAvail"),
     # "Can also indicate that required nodes are DOWN or DRAINED" (manual), and "not available now" (slurm_errno.c).
-    (Obstacle.PASSING, "the partition has too few nodes for it, at present or ever", "PartitionNodeLimit"),
-    (Obstacle.PASSING, "the partition has too few nodes for it, at present or ever", "PartitionConfig"),
-    (Obstacle.PASSING, "it waits for a reservation", "Reservation"),
-    (Obstacle.PASSING, "something that it needs is used up at present", "Licenses PowerNotAvail PowerReserved"),
-    (Obstacle.PASSING, "something that it needs is used up at present", "BurstBufferResources BurstBufferStageIn"),
+    (Obstacle.PASSING, "the partition has too few nodes, at present or ever", "PartitionNodeLimit"),
+    (Obstacle.PASSING, "the partition has too few nodes, at present or ever", "PartitionConfig"),
+    (Obstacle.PASSING, "a reservation has not begun", "Reservation"),
+    (Obstacle.PASSING, "something that is needed is used up at present", "Licenses PowerNotAvail PowerReserved"),
+    (Obstacle.PASSING, "something that is needed is used up at present", "BurstBufferResources BurstBufferStageIn"),
     (Obstacle.PASSING, _LIMIT, "AssociationJobLimit AssociationResourceLimit AssociationTimeLimit AccountingPolicy"),
     (Obstacle.PASSING, _LIMIT, "QOSJobLimit QOSResourceLimit QOSTimeLimit QOSUsageThreshold"),
     (Obstacle.PASSING, _LIMIT, r"(Assoc|QOS)Grp\w+ AssocMaxJobsLimit (Assoc|QOS)?MaxSubmitJob\w*"),
     (Obstacle.PASSING, _LIMIT, r"(QOS)?Max\w+Per(User|Account)(Limit)?"),
     (Obstacle.HELD, "", "JobHeldAdmin JobHeldUser JobHoldMaxRequeue BurstBufferOperation ReservationDeleted"),
     (Obstacle.HELD, "", "ReservationInvalid"),
-    (Obstacle.LASTING, "more than the partition allows", "PartitionTimeLimit MaxMemPerLimit"),
-    (Obstacle.LASTING, "more, or less, than your account or the QoS allows for one job", r"QOSMin\w+"),
-    (Obstacle.LASTING, "more, or less, than your account or the QoS allows for one job",
+    (Obstacle.LASTING, "it asks for more than the partition allows", "PartitionTimeLimit MaxMemPerLimit"),
+    (Obstacle.LASTING, "it asks for more, or less, than your account or the QoS allows for one job", r"QOSMin\w+"),
+    (Obstacle.LASTING, "it asks for more, or less, than your account or the QoS allows for one job",
      r"(Assoc|QOS)?Max\w+Per(Job|Node)(Limit)?"),
     (Obstacle.LASTING, "no node has what it asks for", "BadConstraints Constraints"),
     (Obstacle.LASTING, _NOBODY, "InvalidAccount InvalidQOS AccountNotAllowed QOSNotAllowed"),
@@ -99,7 +99,7 @@ _REFUSALS = (
         "Required node not available", "Requested nodes are busy", "due to maintenance reservation",
         "reservation not usable now", "reservation is in use", "Requested partition configuration not available now",
     )),
-    (Obstacle.PASSING, "something that it needs is used up at present", (
+    (Obstacle.PASSING, "something that is needed is used up at present", (
         "Licenses currently unavailable", "Waiting for burst buffer", "Max powered up nodes reached",
         "Switch resources currently not available",
     )),
@@ -117,7 +117,7 @@ _REFUSALS = (
         "Invalid node name", "Requested nodes not in this partition", "Invalid Trackable RESource",
         "Invalid license specification",
     )),
-    (Obstacle.LASTING, "more than SLURM allows for one job", (
+    (Obstacle.LASTING, "it asks for more than SLURM allows for one job", (
         "Requested time limit is invalid", "More processors requested than permitted", "Node count specification invalid",
         "CPU count specification invalid", "Task count specification invalid", "Invalid job array specification",
         "Pathname of a file, directory or other parameter too long",

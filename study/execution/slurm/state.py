@@ -243,6 +243,12 @@ def find_by_name(prefix: str) -> Mapping[str, str] | None:
     return {job_id: name for job_id, name in rows if name.startswith(prefix)}
 
 
+def in_queue(job_ids: Iterable[str], timeout_s: float = 30.0) -> set[str] | None:
+    """Which of these jobs wait, run or are just ending; None when SLURM is silent."""
+    queued = _ask_squeue(timeout_s)
+    return None if queued is None else {i for i in job_ids if i in queued and not queued[i].is_over}
+
+
 def _ask_sacct(ids: Iterable[str], timeout_s: float) -> dict[str, JobRecord] | None:
     """The newest row of every job that the accounting knows; members of an array that never started are not there."""
     answer = ask(

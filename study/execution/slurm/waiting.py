@@ -52,8 +52,9 @@ class WaitingJobs:
                 reason = Reason(Obstacle.HELD, record.job_id, "")
             by_kind[kind][record.job_id] = reason
             if reason.obstacle is not Obstacle.TURN:
-                by_reason.setdefault(reason.text, (reason, []))[1].append(record.job_id)
-        self._notices.hold("waits", {(text,): _words(*found) for text, found in by_reason.items()})
+                by_reason.setdefault(reason.meaning or reason.text, (reason, []))[1].append(record.job_id)
+        told: dict[tuple[str, ...], tuple[str, str]] = {(what,): _words(*found) for what, found in by_reason.items()}
+        self._notices.hold("waits", told, is_sure=not by_kind)
         if num_answers == self._num_answers:
             return {}
         self._num_answers = num_answers
@@ -78,15 +79,16 @@ def refused(reason: Reason) -> str:
 
 def _words(reason: Reason, job_ids: Sequence[str]) -> tuple[str, str]:
     """What is said when jobs begin to wait for a reason, and when none does any more."""
-    end, first = f"No job waits for {reason.text} any more", job_ids[0]
+    what, first = reason.text if not reason.meaning else f"{reason.meaning} ({reason.text})", job_ids[0]
+    end = f"No job of the study waits any more because {reason.meaning}" if reason.meaning else f"No job waits: {what}"
     jobs = f"{counted(len(job_ids), 'SLURM job')} wait{'' if len(job_ids) > 1 else 's'}"
     match reason.obstacle:
         case Obstacle.HELD:
             return f"SLURM holds job {first}; release it: scontrol release {first}", ""
         case Obstacle.LASTING:
-            return f"{jobs}: {reason.text} ({reason.meaning}); mend the site file. What waits is given up {_AFTER}", end
+            return f"{jobs}: {what}; mend the site file. What waits is given up {_AFTER}", end
         case Obstacle.PASSING:
-            return f"{jobs}: {reason.text} ({reason.meaning}); nothing to do, waiting goes on until it has passed", end
+            return f"{jobs}: {what}; nothing to do, waiting goes on until that has passed", end
         case _:
             more = f"more about it: scontrol show job {first}"
-            return f"{jobs}: {reason.text}, a reason that is not known here; waiting goes on, {more}", end
+            return f"{jobs}: {what}, a reason that is not known here; waiting goes on, {more}", end

@@ -127,6 +127,7 @@ class WorkerExecutor(SlurmExecutor):
         pool, number = self._roster.order_of(attempt)
         if pool is None or not self._roster.is_own(pool):
             return
+        pool.read(number)
         worker = self._roster.taker(pool, number)
         if worker is not None:
             self._kills.ask(worker, pool, number)
