@@ -47,7 +47,7 @@ def describe_place(path: Path) -> str:
 def mount_point(path: Path) -> Path:
     """Where the file system of a path is mounted, whether the path exists or not."""
     place = path.absolute()
-    while not os.path.ismount(place) and place != place.parent:  # noqa: PTH114 (Path.is_mount asks twice as much)
+    while not os.path.ismount(place) and place != place.parent:
         place = place.parent
     return place
 

@@ -39,9 +39,10 @@ class HangWatch:
     Before the first step, after the last one and while evaluating, progress is
 
     - another phase, another evaluation, or one more unit of work that a loop has counted (a batch of images);
-    - where no loop counts: CPU time of at least 2 % of one core since the last progress, or 64 MB that were read. Neither
-      grows in a process that is stopped, waits for a file system that hangs, or whose threads wait for each other. Threads
-      may also wait in a loop, which uses CPU time for ever: without a unit it is believed for 48 patiences.
+    - where no loop counts: CPU time of at least 2 % of one core since the last progress, or 64 MB that were read.
+      Neither grows in a process that is stopped, waits for a file system that hangs, or whose threads wait for each
+      other. Threads may also wait in a loop, which uses CPU time for ever: without a unit it is believed for 48
+      patiences.
 
     and is given `quiet_patience_s`.
     """

@@ -40,7 +40,7 @@ class Settings:
         checkpoint_every_s: seconds between two checkpoints.
         num_processes: processes that train one run together.
         hang_patience_s: seconds without a step after which a training counts as hung, at least.
-        quiet_patience_s: seconds without a sign of work after which what precedes the first step, or an evaluation, does.
+        quiet_patience_s: seconds without a sign of work after which what is no training does.
         site_file: the site file of the command, for advice.
         reuse: whether equal runs of other studies are taken over instead of being repeated.
         evaluation_folders: folders of evaluations that have a dataset of their own, by name.

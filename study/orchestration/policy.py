@@ -19,7 +19,7 @@ class Rule:
     Attributes:
         num_tries: how many endings of this class are borne in a row without progress; None: any number, they are
             nobody's fault.
-        advice: what the user can do, once the run is given up; `{check_site}` stands for the command that tries the site.
+        advice: what the user can do, once the run is given up; `{check_site}` is the command that tries the site.
     """
 
     num_tries: int | None

@@ -67,7 +67,7 @@ def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
 def _cancelled(job_ids: Sequence[str]) -> list[str]:
     """Cancel the jobs that are still there, and say what has become of them."""
     from study.execution.slurm.commands import cancel
-    from study.execution.slurm.state import in_queue
+    from study.execution.slurm.queries import in_queue
 
     there = in_queue(job_ids)
     doomed = list(job_ids) if there is None else [job_id for job_id in job_ids if job_id in there]

@@ -1,4 +1,4 @@
-"""What to type next: every message that says so takes it from here, with the home and the site that this command was given."""
+"""What to type next: every message that says so takes it from here, with the home and the site that were given."""
 
 from __future__ import annotations
 

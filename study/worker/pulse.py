@@ -1,8 +1,8 @@
 """The heartbeat of an attempt, from a thread: it beats while the process works, whatever the process is at.
 
-A beat says nothing by itself; what is in it does. Steps and units are counted by the loops that do them. What has no loop
-to hook into, such as scikit-learn's fits, leaves other evidence: CPU time that grows, or bytes that are read. Of a read
-that hangs on NFS, of threads that wait for each other and of a stopped process neither grows.
+A beat says nothing by itself; what is in it does. Steps and units are counted by the loops that do them. What has no
+loop to hook into, such as scikit-learn's fits, leaves other evidence: CPU time that grows, or bytes that are read. Of a
+read that hangs on NFS, of threads that wait for each other and of a stopped process neither grows.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """News on a shared file system, found by a number of operations that does not grow with what might have news.
 
-Three signs, each for what the others miss. The folder's time of change tells at once on a local disk. On NFS that time is
-remembered for up to a minute, unless the folder is opened: then the client asks the server (close-to-open consistency,
-`nfs_lookup_verify_inode` in Linux's fs/nfs/dir.c), which is done every two seconds. And in every turn a few files are
-opened by their names, one after the other, for file systems that keep neither promise.
+Three signs, each for what the others miss. The folder's time of change tells at once on a local disk. On NFS that time
+is remembered for up to a minute, unless the folder is opened: then the client asks the server (close-to-open
+consistency, `nfs_lookup_verify_inode` in Linux's fs/nfs/dir.c), which is done every two seconds. And in every turn a
+few files are opened by their names, one after the other, for file systems that keep neither promise.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Arrivals:
         self._again: list[float] = []
 
     def new(self) -> list[str]:
-        """Names that have not been returned before, without drafts of files; costs one operation when there are none."""
+        """Names that have not been returned before, without drafts of files; without news it costs one operation."""
         now = self._clock()
         try:
             changed_ns = self._time_of_change(now)

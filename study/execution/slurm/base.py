@@ -1,9 +1,9 @@
-"""What both ways of using SLURM share: one watch for all jobs, nodes to avoid, pauses, and what a user's `scancel` means.
+"""What both ways of using SLURM share: one watch for all jobs, nodes to avoid, pauses, and what `scancel` means.
 
 A job that the user cancels is not replaced: from then on the study has at most as many jobs at once as were left, until
-the command is started again; when none is left, nothing more is started and the orchestrator ends. What ran in a worker is
-carried on by the other workers; a job of its own was the run, which waits for the next start. Jobs that somebody else
-cancels, or that this program itself does, do not count.
+the command is started again; when none is left, nothing more is started and the orchestrator ends. What ran in a
+worker is carried on by the other workers; a job of its own was the run, which waits for the next start. Jobs that
+somebody else cancels, or that this program itself does, do not count.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from study.execution.slurm.gate import Gate
 from study.execution.slurm.names import Key, key_of, kind_of
 from study.execution.slurm.notices import Notices
 from study.execution.slurm.reasons import reason_of_refusal
-from study.execution.slurm.state import JobRecord, JobState, JobWatch
+from study.execution.slurm.records import JobRecord, JobState
+from study.execution.slurm.state import JobWatch
 from study.execution.slurm.submission import SubmissionError
 from study.execution.slurm.waiting import WaitingJobs, refused
 from study.journal.endings import Ending, EndKind
@@ -203,7 +204,12 @@ class SlurmExecutor(Executor):
         return None
 
     def _look_why_jobs_wait(self, queued: Iterable[tuple[str, JobRecord]], started: Collection[str]) -> None:
-        """Tell people, and give up what will never start; `queued`: kind and record, `started`: kinds of running jobs."""
+        """Tell people, and give up what will never start.
+
+        Args:
+            queued: kind and record of the jobs that wait.
+            started: kinds of which a job runs.
+        """
         for kind, found in self._waiting_jobs.look(queued, started, self._watch.num_answers).items():
             message = f"SLURM cannot start such jobs: {found.reason.text} ({found.reason.meaning})"
             self._cancel(found.job_ids)

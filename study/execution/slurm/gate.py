@@ -15,8 +15,10 @@ _FRUITLESS_S, _FRUITLESS_MOST_S = 5.0, 600.0
 
 
 class Persistence:
-    """Whether something that would end a study has really been so for a while; a controller may start without its
-    accounts, and a partition is mended."""
+    """Whether something that would end a study has been so for a while.
+
+    A controller may start without its accounts, and what an administrator has broken is mended.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -39,7 +41,7 @@ class Persistence:
 
 
 class Gate:
-    """Opens when the pause is over that the last refusal has brought, or the last jobs that ended without doing anything.
+    """Opens when the pause is over that the last refusal has brought, or jobs that ended before they did anything.
 
     Attributes:
         refusal: why SLURM takes none of these jobs; None: it does, as far as is known.

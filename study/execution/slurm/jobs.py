@@ -12,7 +12,8 @@ from pathlib import Path
 from study.execution.slurm.base import SlurmExecutor, SlurmSettings
 from study.execution.slurm.commands import cancel
 from study.execution.slurm.names import key_of
-from study.execution.slurm.state import JobRecord, JobState, find_by_name
+from study.execution.slurm.queries import find_by_name
+from study.execution.slurm.records import JobRecord, JobState
 from study.execution.slurm.submission import SubmissionError, submit_attempts
 from study.execution.slurm.verdict import ending_of_job
 from study.journal.endings import Ending, EndKind
@@ -178,7 +179,7 @@ class JobExecutor(SlurmExecutor):
     def _give_up(self, kind: str, ending: Ending) -> None:
         """What waits here for jobs of a kind, and those that were cancelled because SLURM will never start them."""
         keys = [key for key, waiting in self._backlog.items() if waiting.kind == kind]
-        self._given_up.update({key: ending for key in keys})
+        self._given_up.update(dict.fromkeys(keys, ending))
         self._backlog = {key: waiting for key, waiting in self._backlog.items() if key not in keys}
         cancelled = [job_id for job_id, job in self._jobs.items() if job.kind == kind and job_id in self._cancelled]
         self._hopeless.update(dict.fromkeys(cancelled, ending))

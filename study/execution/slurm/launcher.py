@@ -6,8 +6,9 @@ import time
 from dataclasses import replace
 
 from study.execution.slurm.base import SlurmSettings
+from study.execution.slurm.queries import find_by_name
 from study.execution.slurm.roster import Roster
-from study.execution.slurm.state import JobWatch, find_by_name
+from study.execution.slurm.state import JobWatch
 from study.execution.slurm.submission import complete_submission, submit_worker
 from study.execution.slurm.worker import never_submitted, new_worker
 from study.plan.site import Resources

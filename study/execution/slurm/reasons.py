@@ -91,7 +91,7 @@ _REFUSALS = (
     (Obstacle.PASSING, "SLURM takes no jobs at present", (
         "try again", "temporarily unable to accept job", "Rate limit exceeded", "standby mode", "presently disabled",
         "submissions disabled", "MaxJobCount", "I/O error writing script", "Unable to connect to database",
-        "Protocol authentication error", "authentication credential", "Slurm internal error", "Process is shutting down",
+        "Protocol authentication error", "authentication credential", "Slurm internal error", "is shutting down",
         "Error generating job credential", "Job can not start immediately", "scheduling attempts deferred",
     )),
     (Obstacle.PASSING, _PARTITION, ("Required partition not available", "Partition in DOWN state")),
@@ -118,7 +118,8 @@ _REFUSALS = (
         "Invalid license specification",
     )),
     (Obstacle.LASTING, "it asks for more than SLURM allows for one job", (
-        "Requested time limit is invalid", "More processors requested than permitted", "Node count specification invalid",
+        "Requested time limit is invalid", "More processors requested than permitted",
+        "Node count specification invalid",
         "CPU count specification invalid", "Task count specification invalid", "Invalid job array specification",
         "Pathname of a file, directory or other parameter too long",
     )),
@@ -128,7 +129,7 @@ _REFUSALS = (
 def reason_of_waiting(reason: str) -> Reason:
     """Class and meaning of why a job waits, in the words of `squeue` (`%r`) or `scontrol`."""
     text = reason.strip().strip("()")
-    name = re.split(r"[,:\s]", text, maxsplit=1)[0]
+    name = re.split(r"[,:(\s]", text, maxsplit=1)[0]
     if (known := _named(name)) is not None:
         return known
     spaced = text.replace("_", " ").casefold()

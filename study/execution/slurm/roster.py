@@ -14,7 +14,6 @@ from study.execution.slurm.worker import Worker
 from study.journal.replay import AttemptState
 from study.paths import PoolPaths, StudyPaths, WorkerPaths
 
-
 _LIST_EVERY_S = 2.0  # the workers of another study
 
 
@@ -112,10 +111,8 @@ class Roster:
 
     def is_manned(self, pool: Pool) -> bool:
         """Whether somebody takes from a line, or will as soon as SLURM starts it."""
-        if self.is_own(pool):
-            workers = self.living
-        else:
-            workers = self._workers_of(StudyPaths(pool.paths.root.parent.parent))
+        study = StudyPaths(pool.paths.root.parent.parent)
+        workers = self.living if self.is_own(pool) else self._workers_of(study)
         return any(worker.pool == pool.name and worker.is_staying for worker in workers)
 
     def _workers_of(self, study: StudyPaths) -> list[Worker]:

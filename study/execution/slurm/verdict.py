@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from study.execution.slurm.state import JobRecord, JobState
+from study.execution.slurm.records import JobRecord, JobState
 from study.journal.endings import Ending, EndKind
 from study.journal.trouble import describe_place
 from study.worker.process import UNWRITABLE

@@ -10,7 +10,7 @@ from study.errors import counted
 from study.execution.slurm.gate import PERSISTS_S, Persistence
 from study.execution.slurm.notices import Notices
 from study.execution.slurm.reasons import Obstacle, Reason, reason_of_waiting
-from study.execution.slurm.state import JobRecord, JobState
+from study.execution.slurm.records import JobRecord, JobState
 
 _AFTER = f"when that lasts for {PERSISTS_S / 60:.0f} min"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 
-from study.execution.slurm.state import JobRecord, JobState
+from study.execution.slurm.records import JobRecord, JobState
 from study.journal.files import read_json, read_json_or_none, write_json
 from study.journal.process import this_process
 from study.paths import StudyPaths, WorkerPaths

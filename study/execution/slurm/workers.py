@@ -14,8 +14,8 @@ from study.execution.slurm.base import SlurmExecutor, SlurmSettings
 from study.execution.slurm.kills import Kills
 from study.execution.slurm.launcher import Launcher
 from study.execution.slurm.names import key_of
+from study.execution.slurm.records import JobRecord, JobState
 from study.execution.slurm.roster import Roster
-from study.execution.slurm.state import JobRecord, JobState
 from study.execution.slurm.verdict import ending_of_job, ending_of_process, ending_of_warned
 from study.execution.slurm.worker import Worker
 from study.journal.endings import Ending, EndKind

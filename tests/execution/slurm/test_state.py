@@ -5,7 +5,9 @@ import time
 import pytest
 
 from study.execution.slurm.commands import ask
-from study.execution.slurm.state import JobRecord, JobState, JobWatch, find_by_name, interpret
+from study.execution.slurm.queries import find_by_name
+from study.execution.slurm.records import JobRecord, JobState, interpret
+from study.execution.slurm.state import JobWatch
 from tests.fakes.slurm_commands import SlurmCommands
 
 _POLL_S = 30.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from study.execution.slurm import workers
-from study.execution.slurm.state import JobState
+from study.execution.slurm.records import JobState
 from study.journal.endings import EndKind
 from study.journal.files import read_json, write_json
 from study.journal.replay import replay_attempt
