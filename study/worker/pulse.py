@@ -29,7 +29,7 @@ class Pulse:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._beat = Heartbeat()
-        self._over = Event()
+        self._wake, self._is_over = Event(), False
         self._thread = Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Pulse:
@@ -38,19 +38,24 @@ class Pulse:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._over.set()
+        self._is_over = True
+        self._wake.set()
         if self._file is not None:
             self._thread.join(_EVERY_S)  # it may hang in a file system that the work does not need any more
 
     def train(self, step: int, num_steps: int) -> None:
         """A training has come to a step."""
+        is_new = self._beat.phase is not Stage.TRAINING
         self._beat = replace(self._beat, phase=Stage.TRAINING, what="", step=step, num_steps=num_steps)
+        if is_new:
+            self._wake.set()
 
     @contextmanager
     def evaluating(self, what: str) -> Iterator[None]:
         """Inside, an evaluation goes on; a training may go on afterwards."""
         before = self._beat
         self._beat = replace(before, phase=Stage.EVALUATING, what=what)
+        self._wake.set()
         try:
             yield
         finally:
@@ -61,11 +66,11 @@ class Pulse:
         self._beat = replace(self._beat, done=self._beat.done + 1)
 
     def _run(self) -> None:
-        while True:
+        while not self._is_over:
+            self._wake.clear()
             with suppress(OSError):  # a file system in trouble is reported by what it stops
                 self._write()
-            if self._over.wait(_EVERY_S):
-                return
+            self._wake.wait(_EVERY_S)
 
     def _write(self) -> None:
         if self._file is None:
