@@ -107,7 +107,6 @@ def execute(attempt_dir: str) -> int:
         if os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
             AttemptPaths(Path(attempt_dir)).left.touch()
         if code == UNWRITABLE:  # neither could submitit write down the result; the job's exit code says it
-            sys.stderr.flush()
             os._exit(code)
 
 
@@ -286,6 +285,7 @@ def _become(attempt_dir: str, gpu: str | None, entry: str) -> None:
     except BaseException:  # noqa: BLE001 - the boundary of the process
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # a disk that is full
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)

@@ -10,6 +10,7 @@ import platform
 import resource
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from study.errors import DataError, DivergedError, PrunedError, StudyError
@@ -43,7 +44,9 @@ def run_attempt(attempt_dir: str) -> int:
         with EventWriter(paths.events) as events, Pulse(paths.heartbeat) as pulse:
             return _report(paths, events, watch, pulse)
     except OSError as error:
-        print(describe_trouble(error, paths.root) or traceback.format_exc(), file=sys.stderr)  # noqa: T201 (its log)
+        said = describe_trouble(error, paths.root) or traceback.format_exc()
+        with suppress(OSError):  # its log is likely to be on the same disk; unbuffered, or it would fail once more
+            os.write(sys.stderr.fileno(), f"{said}\n".encode())
         return UNWRITABLE
 
 
