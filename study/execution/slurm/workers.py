@@ -197,13 +197,24 @@ class WorkerExecutor(SlurmExecutor):
                 self._close_unstarted(worker)
 
     def _is_pressing(self) -> bool:
-        """Whether an attempt waits for SLURM to say why its worker was warned."""
-        return any(worker.leaving is not None and worker.leaving.interrupts for worker in self._roster.living)
+        """Whether SLURM has to say why a worker was warned; it is asked at once, and then often."""
+        warned = [w for w in self._roster.living if w.leaving is not None and w.leaving.interrupts]
+        for worker in warned:
+            if worker.paths.root not in self._left_at:
+                self._left_at[worker.paths.root] = time.monotonic()
+                self._watch.hurry()
+        return bool(warned)
+
+    def _is_undecided(self, worker: Worker) -> bool:
+        """Whether SLURM may yet say why a worker was warned: the user may not want another one in its place."""
+        if worker.record is not None or worker.leaving is None or not worker.leaving.interrupts:
+            return False
+        since = self._left_at.setdefault(worker.paths.root, time.monotonic())
+        return time.monotonic() - since < _CERTAIN_AFTER_POLLS * self._settings.site.poll_s
 
     def _why_warned(self, worker: Worker) -> Ending | None:
         """Why a worker was told to leave; only SLURM knows, and it may know late."""
-        since = self._left_at.setdefault(worker.paths.root, time.monotonic())
-        if worker.record is None and time.monotonic() - since < _CERTAIN_AFTER_POLLS * self._settings.site.poll_s:
+        if self._is_undecided(worker):
             return None
         late = worker.leaving is Leaving.OUT_OF_TIME
         ending = ending_of_warned(worker.record, worker.paths.log, worker.node, is_late=late)
@@ -252,7 +263,8 @@ class WorkerExecutor(SlurmExecutor):
         for name, resources in self._requests.items():
             if self._failed_launches[name] >= _FAILED_LAUNCHES and not backlog[name]:
                 continue  # what waits is left to the workers that there are
-            staying = [worker for worker in self._roster.living if worker.is_staying]
+            living = self._roster.living
+            staying = [worker for worker in living if worker.is_staying or self._is_undecided(worker)]
             here = [worker for worker in staying if worker.pool == name]
             wanted = math.ceil((backlog[name] + self._roster.load(name, here)) / per_job)
             if wanted > len(here) and len(staying) >= self._most_jobs:

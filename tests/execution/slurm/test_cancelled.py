@@ -20,9 +20,10 @@ from study.journal.replay import replay_attempt
 from study.orchestration.policy import RULES
 from study.paths import AttemptPaths, HomePaths
 from study.plan.site import Mode, Slurm
+from study.worker.allocation import Leaving
 from tests.fakes.slurm_commands import SlurmCommands
 from tests.fakes.tiny_study import wait_for
-from tests.fakes.worker_files import assigned, start, take
+from tests.fakes.worker_files import assigned, end, leave, start, take
 
 ME, ADMIN = os.getuid(), os.getuid() + 1
 
@@ -115,6 +116,44 @@ def test_what_ran_in_a_cancelled_worker_is_carried_on_by_the_others(slurm, home,
     submit(executor, "a")
     polls(executor)
     assert len(slurm.calls("sbatch")) == 2 and assigned(workers[1])[-1] == "a", "the second worker's next"
+
+
+def test_a_worker_that_was_warned_is_not_replaced_before_slurm_has_said_why(slurm, home, submit, tmp_path) -> None:
+    """`scancel` sends SIGTERM first, as preemption does; the worker leaves, and says so at once."""
+    executor = WorkerExecutor(SlurmSettings(home.study("tiny"), Slurm(poll_s=0.4), 2, tmp_path / "code"))
+    attempt, _ = submit(executor, "a"), submit(executor, "b")
+    executor.poll()
+    first, _ = home.study("tiny").existing_workers()
+    slurm.queue("7|RUNNING|node1|None", "8|PENDING||Resources")
+    start(first)
+    take(first, 1)
+    create_once(attempt.claim, {**this_process(), "host": "node1"})
+    polled(executor, lambda: executor._watch.num_answers > 1, "a look")
+    leave(first, Leaving.WARNED)
+    end(first, 1, -15)
+    submit(executor, "c")
+    polls(executor, 0.5)
+    assert len(slurm.calls("sbatch")) == 2
+    slurm.queue("8|PENDING||Resources")
+    slurm.accounting(f"7|CANCELLED by {ME}|0:15|node1")
+    said = polled(executor, lambda: executor.capacity == 1, "the user's will") + polls(executor, 0.5)
+    assert len(slurm.calls("sbatch")) == 2 and any("with at most 1 job at once" in line for line in said)
+    assert executor.ending(replay_attempt(attempt)).kind is EndKind.WORKER_CANCELLED
+
+
+def test_a_preempted_worker_is_replaced_as_soon_as_slurm_has_said_so(slurm, home, submit, tmp_path) -> None:
+    executor = WorkerExecutor(SlurmSettings(home.study("tiny"), Slurm(poll_s=0.4), 1, tmp_path / "code"))
+    submit(executor, "a")
+    executor.poll()
+    (first,) = home.study("tiny").existing_workers()
+    slurm.queue("7|RUNNING|node1|None")
+    start(first)
+    polled(executor, lambda: executor._watch.num_answers > 1, "a look")
+    leave(first, Leaving.WARNED)
+    submit(executor, "b")
+    slurm.queue()
+    slurm.accounting(f"7|CANCELLED by {ADMIN}|0:15|node1")
+    polled(executor, lambda: len(slurm.calls("sbatch")) == 2, "another one")
 
 
 def test_a_cancelled_job_of_its_own_was_the_run(slurm, home, new_jobs, submit) -> None:
