@@ -339,7 +339,7 @@ def test_stop_now(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undistur
     check_complete(study, undisturbed)
 
 
-@pytest.mark.parametrize("mode", ["workers", "jobs"])
+@pytest.mark.parametrize("mode", ["workers", pytest.param("jobs", marks=pytest.mark.slurm_slow)])
 def test_stop_now_over_jobs_that_wait(cluster: SlurmCluster, sweep: MakeSweep, mode: str) -> None:
     study = sweep(mode=mode)
     for node in NODES:
