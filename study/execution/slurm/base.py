@@ -99,7 +99,11 @@ class SlurmExecutor(Executor):
 
     def closed(self) -> str | None:
         """The user has cancelled all jobs: nothing is started any more."""
-        return None if self._most_jobs > 0 else f"You cancelled {self._last_cancelled}: no job of the study is left."
+        return (
+            None
+            if self._most_jobs > 0 or not self._last_cancelled
+            else f"You cancelled {self._last_cancelled}: no job of the study is left."
+        )
 
     def submit(self, attempt: AttemptPaths) -> dict[str, object]:
         """Take the attempt in; it is handed to SLURM in the next `poll`."""

@@ -12,6 +12,7 @@ PERSISTS_S = 300.0  # what lasts for so long is believed to last
 _PERSISTS_TIMES = 3  # and is seen so often
 _REFUSED_S, _REFUSED_MOST_S = 2.0, 300.0
 _FRUITLESS_S, _FRUITLESS_MOST_S = 5.0, 600.0
+FRUITFUL_S = 60.0  # a job that ends sooner, and has brought nothing to its end, has done nothing
 
 
 class Persistence:
@@ -51,6 +52,7 @@ class Gate:
         self._refusals = Pauses(_REFUSED_S, _REFUSED_MOST_S, clock)
         self._fruitless = Pauses(_FRUITLESS_S, _FRUITLESS_MOST_S, clock)
         self._persistence = Persistence(clock)
+        self._num_fruitless = 0
         self.refusal: Reason | None = None
 
     @property
@@ -79,9 +81,12 @@ class Gate:
         """A job of the study has left SLURM: perhaps it takes another one now."""
         self._refusals.cut_short()
 
-    def end(self, *, has_worked: bool) -> None:
-        """A job has ended: after it began to work, or before."""
-        if has_worked:
+    def end(self, *, was_fruitful: bool) -> None:
+        """A job has ended; the first that did nothing is replaced at once, others after ever longer pauses."""
+        if was_fruitful:
             self._fruitless.forget()
-        else:
+            self._num_fruitless = 0
+            return
+        self._num_fruitless += 1
+        if self._num_fruitless > 1:
             self._fruitless.begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from study.execution.slurm.base import SlurmExecutor, SlurmSettings
 from study.execution.slurm.commands import cancel
+from study.execution.slurm.gate import FRUITFUL_S
 from study.execution.slurm.names import key_of
 from study.execution.slurm.queries import find_by_name
 from study.execution.slurm.records import JobRecord, JobState
@@ -49,6 +51,7 @@ class JobExecutor(SlurmExecutor):
         self._jobs: dict[str, _Job] = {}
         self._over: dict[str, JobRecord] = {}
         self._hopeless: dict[str, Ending] = {}
+        self._running_since: dict[str, float] = {}
         self._buried: set[str] = set()  # names of submissions that were not acknowledged, and are cancelled
         self._names: Mapping[str, str] | None = None
         self._next_search = 0.0
@@ -84,13 +87,22 @@ class JobExecutor(SlurmExecutor):
         )
         for job_id, record in records.items():
             self._learn(record)
+            if record.state is JobState.RUNNING:
+                self._running_since.setdefault(job_id, time.monotonic())
             if record.is_over:
                 job = self._jobs.pop(job_id)
                 self._over[job_id] = record
                 if job.is_ours and job.kind:
                     self._gates[job.kind].make_room()
-                    self._gates[job.kind].end(has_worked=job.claim is None or job.claim.exists())
+                    self._gates[job.kind].end(was_fruitful=self._was_fruitful(job, record))
         self._respect([records[job_id] for job_id in mine if records[job_id].is_over], len(mine))
+
+    def _was_fruitful(self, job: _Job, record: JobRecord) -> bool:
+        """Whether a job has run for a while, or to its end."""
+        if job.claim is not None and not job.claim.exists():
+            return False
+        since = self._running_since.pop(record.job_id, math.inf)
+        return record.state is JobState.COMPLETED or time.monotonic() - since >= FRUITFUL_S
 
     def is_alive(self, attempt: AttemptState) -> bool:
         """Whether the attempt waits, or its job is not over."""

@@ -141,9 +141,13 @@ class Pool:
             self._keys[number] = tuple(order["key"])
         return self._keys[number]
 
-    def has_worked(self, worker: str) -> bool:
-        """Whether a worker has taken an order of this orchestrator's time, or one that it adopted."""
-        return worker in self._takers.values()
+    def taken_by(self, worker: str) -> list[int]:
+        """Orders of this orchestrator's time, or that it adopted, that a worker has taken."""
+        return [number for number, taker in self._takers.items() if taker == worker]
+
+    def has_ended(self, number: int) -> bool:
+        """Whether the process of an order is known to have ended."""
+        return number in self._endings
 
     def take_back(self, number: int) -> bool:
         """Make sure that no worker takes an order; False when one has."""

@@ -28,6 +28,6 @@ def slurm_executor(study: StudyPaths, site: Slurm, slots: int, code: Path) -> Sl
     if cluster is not None:
         limits += [cluster.submit_limit(resources) for resources in site.requests.values()]
         max_array_size = cluster.max_array_size
-    max_jobs = min((limit for limit in limits if limit is not None), default=None)
+    max_jobs = min((max(1, limit) for limit in limits if limit is not None), default=None)
     settings = SlurmSettings(study, site, slots, code, max_jobs, max_array_size)
     return WorkerExecutor(settings) if site.mode is Mode.WORKERS else JobExecutor(settings)

@@ -24,6 +24,7 @@ class Worker:
         node: where it runs, once it has started.
         leaving: why it takes nothing more, once it does.
         has_run: SLURM has said that the job runs.
+        started_at: when it was seen to have started, by the clock of `time.monotonic`.
         record: how its job ended, once it has.
     """
 
@@ -37,6 +38,7 @@ class Worker:
         self.node: str | None = None
         self.leaving: Leaving | None = None
         self.has_run = False
+        self.started_at: float | None = None
         over = job["over"]
         self.record = JobRecord(**{**over, "state": JobState(over["state"])}) if over else None
         self._beat: tuple[float, float] = (0.0, time.monotonic())
@@ -73,7 +75,7 @@ class Worker:
             started = read_json_or_none(self.paths.started)
             if started is None:
                 return
-            self.node = started["node"]
+            self.node, self.started_at = started["node"], time.monotonic()
         if self.leaving is None or not self.leaving.interrupts:
             left = read_json_or_none(self.paths.left)
             self.leaving = Leaving(left["reason"]) if left else None

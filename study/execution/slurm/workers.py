@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from study.execution.slurm.base import SlurmExecutor, SlurmSettings
+from study.execution.slurm.gate import FRUITFUL_S
 from study.execution.slurm.kills import Kills
 from study.execution.slurm.launcher import Launcher
 from study.execution.slurm.names import key_of
@@ -171,11 +172,12 @@ class WorkerExecutor(SlurmExecutor):
 
     def _count_launch(self, worker: Worker, record: JobRecord) -> None:
         """Learn from workers that end before they could take anything."""
-        has_worked = self._roster.pools[worker.pool].has_worked(worker.paths.root.name)
-        gate = self._gates[worker.pool]
+        pool, gate = self._roster.pools[worker.pool], self._gates[worker.pool]
+        taken = pool.taken_by(worker.paths.root.name)
+        has_lasted = worker.started_at is not None and time.monotonic() - worker.started_at >= FRUITFUL_S
         gate.make_room()
-        gate.end(has_worked=has_worked)
-        if has_worked or record.state is JobState.COMPLETED:
+        gate.end(was_fruitful=bool(taken) and (has_lasted or any(map(pool.has_ended, taken))))
+        if taken or record.state is JobState.COMPLETED:
             self._failed_launches[worker.pool] = 0
         elif record.state not in (JobState.CANCELLED, JobState.PREEMPTED, JobState.NODE_LOST):
             self._failed_launches[worker.pool] += 1
