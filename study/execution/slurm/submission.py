@@ -17,6 +17,8 @@ from submitit.helpers import clean_env
 
 from study.errors import StudyError
 from study.execution.slurm.directives import directives
+from study.journal.files import named
+from study.journal.trouble import OF_A_DISK
 from study.plan.site import Resources, Slurm
 from study.worker.allocation import execute, serve
 
@@ -47,8 +49,8 @@ def submit_worker(
     Raises:
         SubmissionError: `sbatch` refused.
     """
-    executor = _executor(folder, name, resources, slurm, code, exclude)
-    with _submitting():
+    with _submitting(folder):
+        executor = _executor(folder, name, resources, slurm, code, exclude)
         return str(executor.submit(serve, str(worker_dir)).job_id)
 
 
@@ -74,8 +76,8 @@ def submit_attempts(
     Raises:
         SubmissionError: `sbatch` refused.
     """
-    executor = _executor(folder, name, resources, slurm, code, exclude, len(attempts))
-    with _submitting():
+    with _submitting(folder):
+        executor = _executor(folder, name, resources, slurm, code, exclude, len(attempts))
         if len(attempts) == 1:
             return [str(executor.submit(execute, str(attempts[0])).job_id)]
         return [str(job.job_id) for job in executor.map_array(execute, [str(attempt) for attempt in attempts])]
@@ -111,14 +113,21 @@ def _exports(variables: Mapping[str, str]) -> list[str]:
 
 
 @contextmanager
-def _submitting() -> Iterator[None]:
-    """No trace of a job that the orchestrator itself may run in; SLURM's refusals as errors of ours."""
+def _submitting(folder: Path) -> Iterator[None]:
+    """No trace of a job that the orchestrator itself may run in; SLURM's refusals as errors of ours.
+
+    Raises:
+        SubmissionError: SLURM refused, or its commands have gone.
+        OSError: the file system of `folder` refused.
+    """
     cluster = os.environ.get(_KEPT)
     try:
-        with clean_env():
+        with named(folder), clean_env():
             if cluster is not None:
                 os.environ[_KEPT] = cluster
             with redirect_stderr(io.StringIO()):  # submitit prints what the exception holds
                 yield
-    except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
+    except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in OF_A_DISK:
+            raise
         raise SubmissionError(str(error).strip()) from error
