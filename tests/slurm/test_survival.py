@@ -440,4 +440,4 @@ def test_jobs_that_cannot_start(cluster: SlurmCluster, sweep: MakeSweep) -> None
     assert command.wait(240) == 3, command.output
     assert "launch failed" in command.output
     assert "the module system is on fire" in command.output
-    assert "python -m study site check FILE" in command.output
+    assert f"Try the site: python -m study site check {study.options[1]}" in command.output
