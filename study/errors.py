@@ -169,3 +169,8 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
         return f"{hint} Known: {', '.join(names) or 'none'}."
     nearest = get_close_matches(str(word), names, n=_FEW_NAMES, cutoff=0.3) or names[:_FEW_NAMES]
     return f"{hint} Known: {', '.join(nearest)} and {len(names) - len(nearest)} more."
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun in a message: `1 job`, `2 jobs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from study import registry
 from study.errors import StudyError
+from study.journal.trouble import describe_trouble
+from study.orchestration.typed import same_command
 from study.paths import HomePaths, from_user
 
 if TYPE_CHECKING:
     from study.plan.site import Site
 
 ROOT = Path(__file__).parents[2]
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 _TRACEBACK = "STUDY_TRACEBACK"
 FINISHED, MISTAKE, SOME_FAILED, INTERRUPTED = 0, 2, 3, 130
 
@@ -49,6 +49,11 @@ def chosen_site(args: argparse.Namespace) -> tuple[Site, Path | None]:
 
     path, chosen_by = _site_file(args)
     return load_site(path, chosen_by), path
+
+
+def site_file(args: argparse.Namespace) -> Path | None:
+    """The site file that the arguments, the environment or the checkout choose; None: nobody chose any."""
+    return _site_file(args)[0]
 
 
 def _site_file(args: argparse.Namespace) -> tuple[Path | None, str]:
@@ -99,17 +104,22 @@ def complain_of_losses(arms: Sequence[str]) -> int:
 def _trouble(error: OSError, home: HomePaths | None) -> str | None:
     """What the file system refuses and what to do about it; None when the fault is ours."""
     root = home.root if home is not None else Path()
-    file = error.filename or root
-    if error.errno in _FULL:
-        return (
-            f"no space left for {file} ({error.strerror}). Make room and start the same command again: nothing is lost"
-        )
-    if error.errno not in _REFUSED:
+    said = describe_trouble(error, root)
+    if said is None and error.errno == errno.ENOTDIR and error.filename is not None:
+        said = f"cannot use {error.filename}: a part of its path is no folder. Move that away"
+    if said is None:
         return None
-    advice = (
-        "Choose another home with --home DIR" if home and Path(file).is_relative_to(root) else "Check its permissions"
-    )
-    return f"cannot use {file}: {error.strerror}. {advice}"
+    if home is not None and not _holds_studies(home) and Path(str(error.filename or root)).is_relative_to(root):
+        return f"{said}, or name another home with --home DIR"
+    return f"{said} and start the same command again, nothing is lost: {same_command()}"
+
+
+def _holds_studies(home: HomePaths) -> bool:
+    """Whether another home would be the loss of a study; also when the file system does not say."""
+    try:
+        return any(home.root.glob("*/plan.json"))
+    except OSError:
+        return True
 
 
 def _complain(message: str) -> int:

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import select
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from study.cli.common import FINISHED, SOME_FAILED, add_home, chosen_home, guard
 from study.cli.redo import add_redo_arguments, run_redo
 from study.cli.site import add_site_commands, run_site_command
 from study.errors import JournalError, UserError, did_you_mean
+from study.orchestration.typed import manage
 from study.paths import HomePaths, from_user
 
 _AT_ONCE = ("status", "stop")
@@ -145,7 +145,7 @@ def _attach(home: HomePaths, name: str) -> str:
     from study.tracking.base import TrackerError
     from study.tracking.store import store_uri, without_password
 
-    command = f"python -m study publish {shlex.quote(name)} --home {shlex.quote(str(home.root))}"
+    command = manage("publish", name, home.root)
     try:
         from study.tracking.mlflow_tracker import MlflowTracker
         from study.tracking.publisher import publish_study

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import shlex
 import sys
@@ -12,11 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED, complain_of_losses
-from study.errors import HomeError, LeaseHeldError
+from study.cli.common import FINISHED, INTERRUPTED, ROOT, SOME_FAILED, complain_of_losses, site_file
+from study.errors import HomeError, LeaseHeldError, counted
 from study.execution.base import Executor
 from study.execution.inline import InlineExecutor
 from study.execution.local import LocalExecutor
+from study.journal.files import write_json
+from study.journal.trouble import describe_trouble
 from study.orchestration import actions
 from study.orchestration.aside import finish_moves
 from study.orchestration.board import Board
@@ -30,6 +31,7 @@ from study.orchestration.progress import Progress
 from study.orchestration.provenance import check_code, wanted
 from study.orchestration.readiness import Ready
 from study.orchestration.snapshot import RunStatus
+from study.orchestration.typed import manage, record_of_command, same_command
 from study.paths import HomePaths, StudyPaths
 from study.plan.fruitless import without_result
 from study.plan.model import Plan
@@ -97,6 +99,9 @@ def _orchestrate(
         num_processes=site.processes_per_run,
         log_every=site.log_every,
         evaluation_folders=data.evaluations,
+        hang_patience_s=site.hang_patience_s,
+        quiet_patience_s=site.quiet_patience_s,
+        site_file=site_file(args),
     )
     executor = _executor(study, site, args.slots or site.slots)
     if args.slots and executor.slots != args.slots:
@@ -108,7 +113,7 @@ def _orchestrate(
         board.expect(ready.expected or forecast(plan, known_s=orchestrator.ledger.mean_costs_s()))
         try:
             progress = orchestrator.run()
-            was_stopped = study.stop.exists() or progress.is_over_budget
+            was_stopped = study.stop.exists() or progress.is_over_budget or progress.halted is not None
         except LeaseHeldError:
             raise
         except KeyboardInterrupt:
@@ -135,7 +140,7 @@ def _orchestrate(
     if note := kept_apart(study):
         print(note)
     if not has_arrived:
-        command = shlex.join(["python", "-m", "study", "publish", plan.study, "--home", str(home.root)])
+        command = manage("publish", plan.study, home.root)
         print(
             f"MLflow ({without_password(store_uri(home))}) has not received everything; when it works again: {command}"
         )
@@ -156,9 +161,8 @@ def _make_folder(study: StudyPaths, home: HomePaths) -> None:
     try:
         study.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"cannot create {study.root}: {error.strerror}"
-        advice = "make room" if error.errno == errno.ENOSPC else "choose a folder that can be written"
-        raise HomeError(f"{reason}. {home.root} is the study home; {advice}, or name another with --home DIR") from None
+        said = describe_trouble(error, study.root) or f"cannot create {study.root}: {error.strerror}"
+        raise HomeError(f"{said}. {home.root} is the study home; another one is chosen with --home DIR") from None
 
 
 def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept_code_change: bool) -> None:
@@ -169,6 +173,7 @@ def _prepare(plan: Plan, text: str, home: HomePaths, console: Console, *, accept
         console.print(note)
     study.finished.unlink(missing_ok=True)
     study.stop.unlink(missing_ok=True)
+    write_json(study.command, record_of_command(home.root))
     warning = check_code(home, plan.study, wanted(home, plan), accept_change=accept_code_change)
     if warning:
         console.print(f"Warning: {warning}")
@@ -205,7 +210,7 @@ def _complain_of_failures(progress: Progress, study: StudyPaths) -> int:
         log = f"; its log: {attempts[-1].stderr}" if has_log else ""
         print(f"failed: {spec.run_id}: {view.failure}{log}", file=sys.stderr)
     if any(view.status is RunStatus.FAILED for _, _, view in failures.values()):
-        print(f"{len(failures)} runs failed. Start the same command again to try them once more.", file=sys.stderr)
+        print(f"{counted(len(failures), 'run')} failed. To try again: {same_command()}", file=sys.stderr)
     elif failures:
         print(f"{len(failures)} bases cannot be trained like this; change `base` and the name.", file=sys.stderr)
     return SOME_FAILED if failures else FINISHED
@@ -214,7 +219,9 @@ def _complain_of_failures(progress: Progress, study: StudyPaths) -> int:
 def _interrupted(progress: Progress) -> int:
     if progress.is_over_budget:
         print(f"The {progress.spent_s() / 3600:.3g} hours that its attempts have taken reach --max-hours.")
+    if progress.halted:
+        print(progress.halted)
     active = progress.count(RunStatus.ACTIVE)
-    still = f" {active} runs go on and will be adopted." if active else ""
-    print(f"Stopped; nothing is lost.{still} To carry on: {shlex.join(['python', *sys.argv])}")
+    still = f" {counted(active, 'run')} still run{'s' if active == 1 else ''} and will be adopted." if active else ""
+    print(f"Stopped; nothing is lost.{still} To carry on: {same_command()}")
     return INTERRUPTED

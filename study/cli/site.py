@@ -8,6 +8,7 @@ from pathlib import Path
 
 from study.cli.common import FINISHED, MISTAKE, ROOT
 from study.errors import PlanError, UserError
+from study.orchestration.typed import check_site
 from study.paths import from_user
 
 _DEFAULT = Path("slurm/site.yaml")
@@ -47,7 +48,7 @@ def _init(path: Path, *, force: bool) -> int:
         raise UserError(f"cannot write {path}: there is no folder {path.parent}; create it, or name another file")
     cluster = live_cluster(path)
     path.write_text(propose_site(cluster), encoding="utf-8")
-    print(f"Written: {path}. Edit it, then try it: python -m study site check {path}")
+    print(f"Written: {path}. Edit it, then try it: {check_site(path)}")
     return FINISHED
 
 
@@ -59,6 +60,7 @@ def _check(path: Path) -> int:
         print(f"{path}: executor {site.executor}; runs go to this machine")
         return FINISHED
     from study.execution.slurm.proposal import describe_site
+    from study.execution.slurm.reasons import Obstacle, reason_of_refusal
     from study.execution.slurm.trial import opinion_on
     from study.execution.slurm.validation import check_site, live_cluster
 
@@ -74,6 +76,8 @@ def _check(path: Path) -> int:
         prefix = f"{place}: " if place else ""
         if opinion.is_accepted:
             print(f"{prefix}SLURM takes it: a job of that kind is {opinion.message}")
+        elif reason_of_refusal(opinion.message).obstacle is Obstacle.PASSING:
+            print(f"{prefix}SLURM takes no such job at present, a study waits until it does: {opinion.message}")
         else:
             print(f"error: {prefix}SLURM refuses such a job now: {opinion.message}", file=sys.stderr)
             code = MISTAKE

@@ -57,9 +57,13 @@ class Executor(ABC):
     def cancel(self) -> None:  # noqa: B027 - most executors have nothing beyond the attempts that `kill` ends
         """End everything at once, saved or not."""
 
-    def is_paused(self, attempt: AttemptState) -> bool:  # noqa: ARG002 - the interface
-        """Whether the attempt is suspended, so that no progress can be expected."""
-        return False
+    def is_paused(self, attempt: AttemptState) -> bool:
+        """Whether no progress can be expected: the attempt has not begun, or is suspended."""
+        return attempt.claim is None
+
+    def closed(self) -> str | None:
+        """Why nothing more is started until the command is started again; None: all is well."""
+        return None
 
     def has_ended(self, attempt: AttemptState) -> bool:  # noqa: ARG002 - the interface
         """Whether the attempt is known to have ended, without looking at any file: who says so is looked at first."""
@@ -107,8 +111,8 @@ def claimant_lives(attempt: AttemptState) -> bool:
 
 
 def seems_alive(attempt: AttemptState) -> bool:
-    """Whether a claimed attempt lives: on this host its process tells, elsewhere its journal has to have news."""
+    """Whether a claimed attempt lives: on this host its process tells, elsewhere its journal or heartbeat has news."""
     if attempt.claim is None or attempt.status is AttemptStatus.REVOKED or process.is_on_this_host(attempt.claim):
         return claimant_lives(attempt)
     newest = float((attempt.last_event or attempt.job).get("t", attempt.job.get("intent_t", 0)))
-    return not attempt.is_over and time.time() - newest < _QUIET_S
+    return not attempt.is_over and time.time() - max(newest, attempt.beat_t) < _QUIET_S

@@ -23,9 +23,11 @@ from typing import Any
 import psutil
 
 from study.execution.base import Executor, claimant_lives, intender_lives, seems_alive
+from study.journal.endings import Ending, EndKind
 from study.journal.replay import AttemptState
+from study.journal.trouble import describe_place
 from study.paths import AttemptPaths
-from study.worker.process import begin
+from study.worker.process import UNWRITABLE, begin
 
 _ROOT = Path(__file__).parents[2]
 
@@ -47,6 +49,7 @@ class LocalExecutor(Executor):
         self._gpus = [",".join(gpus[i : i + size]) for i in range(0, len(gpus) - size + 1, size)]
         self.slots = slots or usual_slots(len(gpus), size)
         self._processes: dict[tuple[str, int], tuple[multiprocessing.process.BaseProcess, str | None]] = {}
+        self._unwritable: set[tuple[str, int]] = set()
         os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
         self._context = multiprocessing.get_context("forkserver")
@@ -68,7 +71,7 @@ class LocalExecutor(Executor):
         """Whether the process lives: the one that claimed the attempt, or one just started that has not yet."""
         if attempt.claim is not None:
             return seems_alive(attempt)
-        process, _ = self._processes.get((str(attempt.job.get("run_id")), attempt.number), (None, None))
+        process, _ = self._processes.get(_key(attempt), (None, None))
         return (process is not None and process.is_alive()) or intender_lives(attempt)
 
     def has_ended(self, attempt: AttemptState) -> bool:
@@ -85,11 +88,25 @@ class LocalExecutor(Executor):
         """Send SIGKILL."""
         self._send(signal.SIGKILL, attempt)
 
+    def ending(self, attempt: AttemptState) -> Ending | None:
+        """How an attempt ended: its exit code tells when it could not write that down."""
+        self._forget_dead()
+        ending = super().ending(attempt)
+        if ending is None or ending.kind is not EndKind.LOST or _key(attempt) not in self._unwritable:
+            return ending
+        return Ending(EndKind.DISK, f"it could not write to {describe_place(Path(attempt.job['request']['home']))}")
+
     def close(self) -> None:
         """Forget the processes; `multiprocessing` would wait for them at exit."""
         for process, _ in self._processes.values():
             multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
         self._processes.clear()
+
+    def _forget_dead(self) -> None:
+        """Each process holds a descriptor; of dead ones the exit code may matter."""
+        dead = {key: process for key, (process, _) in self._processes.items() if not process.is_alive()}
+        self._unwritable |= {key for key, process in dead.items() if process.exitcode == UNWRITABLE}
+        self._processes = {key: known for key, known in self._processes.items() if key not in dead}
 
     def _send(self, number: signal.Signals, attempt: AttemptState) -> None:
         if attempt.claim is not None and claimant_lives(attempt):
@@ -97,9 +114,13 @@ class LocalExecutor(Executor):
                 os.kill(int(attempt.claim["pid"]), number)
 
     def _free_gpu(self) -> str | None:
-        self._processes = {key: (p, gpu) for key, (p, gpu) in self._processes.items() if p.is_alive()}
+        self._forget_dead()
         taken = [gpu for _, gpu in self._processes.values()]
         return min(self._gpus, key=taken.count, default=None)
+
+
+def _key(attempt: AttemptState) -> tuple[str, int]:
+    return str(attempt.job.get("run_id")), attempt.number
 
 
 def usual_slots(num_gpus: int, processes_per_run: int) -> int:

@@ -18,6 +18,8 @@ class EndKind(StrEnum):
     OUT_OF_TIME = "out of time"
     HOST_MEMORY = "out of host memory"
     CANCELLED = "cancelled by the user"
+    WORKER_CANCELLED = "worker cancelled by the user"  # a job of many runs, none of which is meant
+    DISK = "disk"  # its process could not even write down that the disk is full
     LAUNCH_FAILED = "launch failed"
     HUNG = "hung"
     LOST = "lost"  # its process ended, nobody says why

@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Any
 
 from study.errors import JournalError
+from study.journal.files import named
 
 _decode = json.JSONDecoder().decode  # json.loads would first guess the encoding
 _STEP, _HEAD = b'"event": "step"', 64  # within text, quotes would be escaped
@@ -39,24 +40,26 @@ class EventWriter:
     """Appends events to one file; the only writer of that file."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
+        self._path, self._file = path, path.open("ab")
         self._start_cpu_s = time.process_time()
 
     def __enter__(self) -> EventWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
+        with named(self._path):
+            self._file.close()
 
     def append(self, event: str, *, durable: bool = False, **fields: Any) -> None:
         """Append one event, flushed to the system; `durable` waits until it is on the disk and adds `cpu_s`."""
         record = {"t": time.time(), "event": event, **fields}
         if durable:
             record["cpu_s"] = time.process_time() - self._start_cpu_s
-        self._file.write(json.dumps(record, allow_nan=True).encode() + b"\n")
-        self._file.flush()
-        if durable:
-            os.fsync(self._file.fileno())
+        with named(self._path):
+            self._file.write(json.dumps(record, allow_nan=True).encode() + b"\n")
+            self._file.flush()
+            if durable:
+                os.fsync(self._file.fileno())
 
 
 def read_events(path: Path | str, *, with_steps: bool = True) -> Iterator[dict[str, Any]]:

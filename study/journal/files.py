@@ -114,10 +114,14 @@ def link_once(source: Path, target: Path) -> bool:
 @contextmanager
 def _draft(path: Path, write: Callable[[BinaryIO], object], *, durable: bool = True) -> Iterator[Path]:
     """A file beside `path`, filled by `write` and synced; gone afterwards, whatever happens."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the draft
+        raise
     draft = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with named(path), os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
             if durable:
@@ -126,3 +130,14 @@ def _draft(path: Path, write: Callable[[BinaryIO], object], *, durable: bool = T
         yield draft
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let errors of writing and reading name the file: a full disk is reported by a call that knows no name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise

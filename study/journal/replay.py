@@ -11,6 +11,7 @@ from typing import Any
 from study.journal.endings import Ending
 from study.journal.events import read_events
 from study.journal.files import names_in, read_json_or_none
+from study.journal.heartbeat import Heartbeat
 from study.paths import AttemptPaths, RunPaths
 
 _RUN = RunPaths(Path())
@@ -56,6 +57,7 @@ class AttemptState:
         steps: (step, time, metrics) of every step event.
         interim: epoch → objective on the validation split, where trials may be pruned.
         is_trained: the attempt's training is complete.
+        beat_t: time of the newest heartbeat, of an attempt without a last word.
     """
 
     number: int
@@ -72,6 +74,7 @@ class AttemptState:
     interim: Mapping[int, float] = field(default_factory=dict)
     is_trained: bool = False
     cpu_s: float = 0.0
+    beat_t: float = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -123,6 +126,8 @@ def replay_attempt(paths: AttemptPaths, *, with_steps: bool = True) -> AttemptSt
     job, claim, verdict = (read_json_or_none(root + name) for name in (_JOB, _CLAIM, _VERDICT))
     events = list(read_events(root + _EVENTS, with_steps=with_steps))
     state = fold_attempt(paths.number, events, job=job or {}, claim=claim, verdict=verdict)
+    if state.status is AttemptStatus.STARTED:
+        state = replace(state, beat_t=Heartbeat.from_json(read_json_or_none(paths.heartbeat)).t)
     return state if with_steps or not state.steps else replace(state, steps=())
 
 

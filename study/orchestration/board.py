@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from study.amounts import duration
+from study.errors import counted
+from study.journal.heartbeat import Stage
 from study.orchestration.forecast import Forecast
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus, RunView
@@ -67,13 +69,12 @@ class Board:
             self._console.print(line, highlight=False, soft_wrap=True)
 
     def _news(self, progress: Progress) -> list[str]:
-        """What has gone wrong and is being tried again, each once; it stays on the screen."""
-        troubles = progress.ledger.troubles
-        lines = [*progress.news, *troubles[self._num_troubles :]]
-        self._num_troubles = len(troubles)
+        """What the executor says, and what has gone wrong and is tried again, each once; it stays on the screen."""
+        lines = progress.ledger.troubles[self._num_troubles :]
+        self._num_troubles += len(lines)
         new = [line for line in dict.fromkeys(lines) if line not in self._reported]
         self._reported.update(new)
-        return new
+        return [*progress.news, *new]
 
     def _standing(self, progress: Progress) -> list[str]:
         lines = []
@@ -87,8 +88,10 @@ class Board:
         now = time.monotonic()
         if now - self._last_line >= _PLAIN_EVERY_S:
             self._last_line = now
-            running = ", ".join(f"{run_id} {view.step}/{view.num_steps or '?'}" for run_id, view in _active(progress))
-            lines.append(f"[{now - self._start:5.0f} s] {self._summary(progress)}; running: {running or 'nothing'}")
+            running = ", ".join(f"{run_id} {_stage(view)}" for run_id, view in _active(progress))
+            waiting = f"; in line: {counted(n, 'run')}" if (n := progress.num_in_line) else ""
+            summary = self._summary(progress)
+            lines.append(f"[{now - self._start:5.0f} s] {summary}; running: {running or 'nothing'}{waiting}")
         return lines
 
     def _summary(self, progress: Progress) -> str:
@@ -111,8 +114,7 @@ class Board:
         table = Table.grid(padding=(0, 2))
         for run_id, view in _active(progress):
             bar = ProgressBar(total=view.num_steps or 1, completed=view.step, width=24)
-            stage = f"step {view.step}/{view.num_steps}" if view.num_steps else "starting"
-            table.add_row(Text(run_id), bar, Text("evaluating" if view.step and view.step == view.num_steps else stage))
+            table.add_row(Text(run_id), bar, Text(_stage(view)))
         parts: list[RenderableType] = []
         if self._forecast:
             forecast = self._forecast.updated(progress)
@@ -120,12 +122,15 @@ class Board:
             overall.add_row(ProgressBar(total=forecast.total_s(), completed=forecast.done_s(progress), width=48))
             parts.append(overall)
         elapsed = duration(time.monotonic() - self._start)
-        parts += [Text(f"{self._summary(progress)}; running for {elapsed}"), table]
+        waiting = f"; {counted(n, 'run')} in line" if (n := progress.num_in_line) else ""
+        parts += [Text(f"{self._summary(progress)}; running for {elapsed}{waiting}"), table]
         return Group(*parts, *_troubled(progress))
 
 
 def _active(progress: Progress) -> Sequence[tuple[str, RunView]]:
-    return [(run_id, progress.runs[run_id][2]) for run_id in progress.ledger.active]
+    """Runs at which a process is."""
+    views = ((run_id, progress.runs[run_id][2]) for run_id in progress.ledger.active)
+    return [(run_id, view) for run_id, view in views if view.beat is not None]
 
 
 def _troubled(progress: Progress) -> Iterator[Text]:
@@ -136,3 +141,12 @@ def _troubled(progress: Progress) -> Iterator[Text]:
     for run_id in troubled[-_MOST_TROUBLED:]:
         view = progress.runs[run_id][2]
         yield Text(f"{run_id} {view.status}: {next(iter((view.failure or '').splitlines()), '')}", style="red")
+
+
+def _stage(view: RunView) -> str:
+    """What a run is at."""
+    if view.beat is None or view.beat.phase is Stage.STARTING:
+        return "starting"
+    if view.beat.phase is Stage.EVALUATING:
+        return f"evaluating {view.beat.what.partition('-')[0]}"
+    return f"step {view.step}/{view.num_steps}"

@@ -19,6 +19,7 @@ from typing import Any
 from study.errors import LeaseHeldError
 from study.journal.files import read_json_or_none, write_json
 from study.journal.process import is_alive, is_on_this_host, this_process
+from study.orchestration.typed import manage, same_command
 
 BEAT_EVERY_S = 10.0
 _MISSED_BEATS = 3
@@ -129,9 +130,9 @@ def _is_stale(holder: Mapping[str, Any], *, take_over: bool) -> bool:
 
 
 def _refusal(path: Path, holder: Mapping[str, Any]) -> str:
-    advice = (
-        "Stop it first: python -m study stop " + path.parent.name
-        if is_on_this_host(holder)
-        else "Wait, or start again with --take-over if you know that it is dead"
-    )
-    return f"{path.parent} is orchestrated by {describe(holder)}. {advice}"
+    study = path.parent
+    if is_on_this_host(holder):
+        advice = f"Stop it first: {manage('stop', study.name, study.parent)}"
+    else:
+        advice = f"Wait; or, if you know that it is dead: {same_command('--take-over')}"
+    return f"{study} is orchestrated by {describe(holder)}. {advice}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from study.execution.base import Executor, belongs_to_another
 from study.journal.endings import Ending, EndKind
+from study.journal.heartbeat import Heartbeat
 from study.journal.replay import AttemptState
 from study.orchestration import actions
 from study.orchestration.decide import Ask, Situation, Submit, Tell, decide, evaluations_for, known_specs
@@ -21,7 +22,7 @@ from study.orchestration.reuse import TrainedRuns
 from study.orchestration.rounds import Rounds
 from study.orchestration.snapshot import Observer, RunStatus, RunView
 from study.orchestration.stop import is_urgent
-from study.paths import HomePaths, RunPaths
+from study.paths import AttemptPaths, HomePaths, RunPaths
 from study.plan.expand import tune_specs
 from study.plan.model import Phase, Plan
 from study.plan.spec import RunSpec
@@ -41,7 +42,9 @@ class Settings:
         checkpoint_every_s: seconds between two checkpoints.
         num_processes: processes that train one run together.
         log_every: steps between two that journals keep; None: as many as the length of the run asks for.
-        hang_patience_s: seconds without a step after which a run counts as hung, at least.
+        hang_patience_s: seconds without a step after which a training counts as hung, at least.
+        quiet_patience_s: seconds without a sign of work after which what is no training does.
+        site_file: the site file of the command, for advice.
         reuse: whether equal runs of other studies are taken over instead of being repeated.
         evaluation_folders: folders of evaluations that have a dataset of their own, by name.
         max_hours: stop gracefully when the study's attempts have kept slots busy for so many hours in all.
@@ -50,6 +53,8 @@ class Settings:
     data_folder: Path
     checkpoint_every_s: float = 30.0
     hang_patience_s: float = 600.0
+    quiet_patience_s: float = 1800.0
+    site_file: Path | None = None
     reuse: bool = True
     max_hours: float | None = None
     num_processes: int = 1
@@ -68,8 +73,8 @@ class Orchestrator:
         self._plan, self._home, self._executor, self._lease = plan, home, executor, lease
         self._settings, self._show = settings, show
         self._study = home.study(plan.study)
-        self._observer = Observer(executor.is_alive, partial(actions.settle, executor))
-        self._hang_watch = HangWatch(settings.hang_patience_s)
+        self._observer = Observer(executor.is_alive, partial(actions.settle, executor), settings.site_file)
+        self._hang_watch = HangWatch(settings.hang_patience_s, settings.quiet_patience_s)
         self._trained = TrainedRuns(home, plan.study) if settings.reuse else None
         self._study.search.mkdir(exist_ok=True)
         self._searches = {
@@ -109,6 +114,8 @@ class Orchestrator:
                 return self.stop(now=is_urgent(self._study))
             if self._settings.max_hours is not None and progress.spent_s() >= 3600 * self._settings.max_hours:
                 return replace(self.stop(), is_over_budget=True)
+            if (reason := self._executor.closed()) is not None and self._has_work(progress):
+                return replace(self.stop(), halted=reason)
             if self._ledger.version == idle_at:  # nothing has happened since there was nothing to do
                 time.sleep(_POLL_S)
                 continue
@@ -122,9 +129,13 @@ class Orchestrator:
             idle_at = None if todo else self._ledger.version
 
     def stop(self, *, now: bool = False) -> Progress:
-        """Ask what runs to save and leave, and wait for it; Ctrl-C ends the waiting. `now` kills it instead."""
+        """Ask what runs to save and leave, and wait for it; Ctrl-C ends the waiting. `now` kills it instead.
+
+        Returns:
+            What was seen at last: what is active there goes on.
+        """
         deadline = time.monotonic() + _STOP_PATIENCE_S
-        told = set()
+        told, is_cancelled = set[RunPaths](), False
         try:
             while True:
                 self._lease.beat()
@@ -133,17 +144,27 @@ class Orchestrator:
                 ours = [(run, a) for run, a in self._observer.active() if not belongs_to_another(a)]
                 if not ours or time.monotonic() > deadline:
                     return progress
-                if now:
-                    for _, attempt in ours:
-                        self._executor.kill(attempt)
+                end = self._kill if now else self._executor.stop
+                told.update(r for r, a in ours if r not in told and end(r.attempt(a.number), a))
+                if now and not is_cancelled:
                     self._executor.cancel()
-                    return progress
-                for run, attempt in ours:
-                    if run not in told and self._executor.stop(run.attempt(attempt.number), attempt):
-                        told.add(run)
+                    is_cancelled = True
                 time.sleep(_POLL_S)
         except KeyboardInterrupt:
             return self._observe(is_stopping=True)
+
+    def _kill(self, paths: AttemptPaths, attempt: AttemptState) -> bool:
+        """End an attempt at once, and keep that this was wanted; False: it has only just begun, try again."""
+        if attempt.claim is None:
+            return self._executor.stop(paths, attempt)
+        actions.write_verdict(paths, Ending(EndKind.STOPPED, "asked to stop at once"))
+        self._executor.kill(attempt)
+        return True
+
+    def _has_work(self, progress: Progress) -> bool:
+        """Whether something runs, or would be started if it could."""
+        could = replace(self._situation(progress), num_free_slots=1)
+        return progress.count(RunStatus.ACTIVE) > 0 or bool(decide(self._plan, could))
 
     def _observe(self, *, is_stopping: bool = False) -> Progress:
         news = self._executor.poll()
@@ -176,12 +197,11 @@ class Orchestrator:
 
     def _look_for_hang(self, run: RunPaths, attempt: AttemptState, view: RunView) -> None:
         """End an attempt that makes no progress; its successor may start before its process is gone."""
-        is_paused = self._executor.is_paused(attempt)
-        silent_s = self._hang_watch.silent_s((run, attempt.number), view, is_paused=is_paused)
-        if silent_s is None:
+        is_paused = view.beat is None or self._executor.is_paused(attempt)
+        complaint = self._hang_watch.complaint((run, attempt.number), view.beat or Heartbeat(), is_paused=is_paused)
+        if complaint is None:
             return
-        message = f"no step after step {view.step} for {silent_s:.0f} s"
-        actions.write_verdict(run.attempt(attempt.number), Ending(EndKind.HUNG, message))
+        actions.write_verdict(run.attempt(attempt.number), Ending(EndKind.HUNG, complaint))
         self._observer.forget(run)
         self._executor.kill(attempt)
 

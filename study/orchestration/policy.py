@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from study.journal.endings import EndKind
 from study.journal.replay import AttemptState, AttemptStatus
+from study.orchestration.typed import check_site
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Rule:
     Attributes:
         num_tries: how many endings of this class are borne in a row without progress; None: any number, they are
             nobody's fault.
-        advice: what the user can do, once the run is given up.
+        advice: what the user can do, once the run is given up; `{check_site}` is the command that tries the site.
     """
 
     num_tries: int | None
@@ -32,7 +34,9 @@ RULES = {
     EndKind.OUT_OF_TIME: Rule(1, "Raise `time_min`, or lower `checkpoint_every_s` in the site file"),
     EndKind.HOST_MEMORY: Rule(1, "Raise `memory_gb`, or lower `runs_per_job` in the site file"),
     EndKind.CANCELLED: Rule(1, "Start the same command again to go on with it"),
-    EndKind.LAUNCH_FAILED: Rule(3, "Try the site with `python -m study site check FILE`"),
+    EndKind.WORKER_CANCELLED: Rule(None),
+    EndKind.LAUNCH_FAILED: Rule(3, "Try the site: {check_site}"),
+    EndKind.DISK: Rule(1, "Make room, or mend the file system, and start the same command again"),
     EndKind.HUNG: Rule(2),
     EndKind.LOST: Rule(3),
 }
@@ -59,11 +63,12 @@ def has_progressed(attempt: AttemptState) -> bool:
     return attempt.is_trained or attempt.checkpoint_step > attempt.resumed_step
 
 
-def reason_to_give_up(attempts: Sequence[AttemptState]) -> str | None:
+def reason_to_give_up(attempts: Sequence[AttemptState], site: Path | None = None) -> str | None:
     """Judge the endings of a run's attempts, oldest first.
 
     Args:
         attempts: those that have ended since the orchestrator started; a new start begins anew.
+        site: the site file of the command, for advice.
 
     Returns:
         None: try again; else why not, with what would help.
@@ -85,4 +90,4 @@ def reason_to_give_up(attempts: Sequence[AttemptState]) -> str | None:
     verdict = attempts[-1].verdict
     message = str(verdict) if verdict else f"{last}: its process ended without a last word"
     times = f"{counts[last]} times, lastly " if counts[last] > 1 else ""
-    return f"{times}{message}. {rule.advice}"
+    return f"{times}{message}. {rule.advice.format(check_site=check_site(site))}"

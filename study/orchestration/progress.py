@@ -21,6 +21,7 @@ class Progress:
         is_stopping: running attempts are saving and leaving.
         news: what the executor has to say.
         is_over_budget: the study was stopped because it has used up its hours.
+        halted: why the study was stopped without being asked to; None: it was not.
     """
 
     ledger: Ledger
@@ -28,6 +29,7 @@ class Progress:
     is_stopping: bool = False
     news: tuple[str, ...] = ()
     is_over_budget: bool = False
+    halted: str | None = None
 
     @property
     def runs(self) -> Mapping[str, Entry]:
@@ -46,6 +48,11 @@ class Progress:
             for run_id, (spec, phase, view) in troubled.items()
             if view.status is RunStatus.FAILED or phase is Phase.PREPARE
         }
+
+    @property
+    def num_in_line(self) -> int:
+        """How many attempts wait for a process."""
+        return sum(self.ledger[run_id].beat is None for run_id in self.ledger.active)
 
     def count(self, status: RunStatus) -> int:
         """How many known runs have this status."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from study.errors import HomeError
 from study.orchestration.actions import read_trials
 from study.orchestration.aside import ACCEPTED, occasions, set_aside
 from study.orchestration.decide import evaluations_for, known_specs
+from study.orchestration.typed import manage
 from study.paths import HomePaths
 from study.plan.identity import digest
 from study.plan.model import Plan
@@ -42,12 +42,11 @@ def check_code(home: HomePaths, study: str, runs: Sequence[Wanted], *, accept_ch
         set_aside(home.study(study), (), kind=ACCEPTED, what=what, why=key)
     if accept_change or was_accepted:
         return f"{message}\nThey are kept, and the report says so."
-    name, place = shlex.quote(study), f"--home {shlex.quote(str(home.root))}"
     raise HomeError(
         f"{message}\nOne of these helps:\n"
-        f"  - make them anew: python -m study redo {name} {targets(found)} {place}\n"
+        f"  - make them anew: {manage('redo', study, home.root, *targets(found).split())}\n"
         "  - keep them beside results of the present code, which the report tells: add --accept-code-change\n"
-        f"  - go back to their code, which is kept: python -m study code {name} {place}"
+        f"  - go back to their code, which is kept: {manage('code', study, home.root)}"
     )
 
 

@@ -6,14 +6,15 @@ is a warning.
 
 from __future__ import annotations
 
+import errno
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from study import registry
 from study.errors import HomeError, PlanError, UserError, listed, noting
+from study.journal.trouble import describe_trouble
 from study.orchestration.actions import check_plan
 from study.orchestration.data import DataFolders, DataSearch, FoundData
 from study.orchestration.forecast import Forecast, forecast
@@ -22,6 +23,7 @@ from study.orchestration.outlook import Outlook, PhaseOutlook, Slots, slots_of
 from study.orchestration.preflight import warnings
 from study.orchestration.provenance import check_code, wanted
 from study.orchestration.room import bytes_at_once, bytes_decoded, bytes_kept, lacking, nearest
+from study.orchestration.typed import manage, same_command
 from study.paths import HomePaths
 from study.plan.model import Phase, Plan
 from study.plan.site import Site
@@ -136,23 +138,21 @@ def check_start(start: Start) -> Readiness:
 
 def _wrong_homes(start: Start) -> Iterator[str]:
     """A study's folder can be made, or written into; nothing is made to find out."""
-    home = start.home.root
     for plan in start.plans:
         folder = start.home.study(plan.study).root
         there = nearest(folder)
         if not there.is_dir():
-            reason = f"{there} is no folder"
+            reason = f"{there} is no folder. Move that away"
         elif not os.access(there, os.W_OK | os.X_OK):
-            reason = f"{there} cannot be written"
+            is_read_only = bool(os.statvfs(there).f_flag & os.ST_RDONLY)
+            code = errno.EROFS if is_read_only else errno.EACCES
+            reason = str(describe_trouble(OSError(code, os.strerror(code)), there))
         else:
             continue
         if there == folder and there.is_dir():
-            yield f"{reason}; make it writable and start the same command again: nothing is lost"
+            yield f"{reason} and start the same command again, nothing is lost: {same_command()}"
         else:
-            yield (
-                f"cannot create {folder}: {reason}. {home} is the study home; choose a folder that can be written, or "
-                "name another with --home DIR"
-            )
+            yield f"cannot create {folder}: {reason}, or name another home with --home DIR"
 
 
 def _wrong_site(start: Start) -> Iterator[str]:
@@ -161,7 +161,7 @@ def _wrong_site(start: Start) -> Iterator[str]:
     from study.execution.slurm.validation import require_valid
 
     try:
-        require_valid(start.site, start.site_file)
+        require_valid(start.site, start.site_file, start.home.root)
     except PlanError as error:
         yield from (f"{start.site_file}: {problem}" for problem in error.problems)
     except UserError as error:
@@ -242,7 +242,7 @@ def _of_tests(plans: Sequence[Plan]) -> Iterator[str]:
 def _silent_store(start: Start) -> Iterator[str]:
     uri = store_uri(start.home)
     if (reason := trouble(uri)) is not None:
-        command = shlex.join(["python", "-m", "study", "publish", start.plans[0].study, "--home", str(start.home.root)])
+        command = manage("publish", start.plans[0].study, start.home.root)
         yield (
             f"MLflow does not answer at {without_password(uri)} ({reason}). Nothing waits for it; when it works again: "
             f"{command}"

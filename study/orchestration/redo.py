@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from study.orchestration.actions import read_trials, revoke
 from study.orchestration.aside import REDO, set_aside
 from study.orchestration.decide import known_specs
 from study.orchestration.lease import Lease
+from study.orchestration.typed import manage
 from study.paths import HomePaths, RunPaths, StudyPaths
 from study.plan.model import Phase, Plan
 
@@ -89,11 +89,11 @@ def _redo_runs(
     arms = {run.arm for run in chosen if run.phase is Phase.TUNE and run.arm is not None}
     named = [target for target in targets if target in {run.run_id for run in chosen if run.phase is Phase.TUNE}]
     if lonely := [run for run in chosen if run.run_id in named and run.arm not in targets]:
-        advice = f"python -m study redo {study.root.name} {lonely[0].arm} --home {shlex.quote(str(home.root))}"
+        advice = manage("redo", study.root.name, home.root, str(lonely[0].arm))
         what = f"{lonely[0].run_id} is a run of a trial, by which the search of {lonely[0].arm} chose"
         raise UserError(f"{what}; redo the arm: {advice}")
     chosen += [run for run in known if run.phase is Phase.TUNE and run.arm in arms and run not in chosen]
-    _require_idle(chosen)
+    _require_idle(study, chosen)
     searches = tuple(arm.name for arm in plan.arms if arm.name in arms)
     paths = [*(run.paths.root for run in chosen), *_search_files(study, searches)]
     folder = set_aside(
@@ -115,7 +115,7 @@ def _redo_evaluation(
     chosen = [run for run in chosen if _evaluation_files(run, evaluation)]
     is_objective = plan.tune.objective.split("/")[0] == evaluation
     arms = {run.arm for run in chosen if run.phase is Phase.TUNE and run.arm is not None} if is_objective else set()
-    _require_idle(chosen)
+    _require_idle(study, chosen)
     searches = tuple(arm.name for arm in plan.arms if arm.name in arms)
     if searches:  # every trial of them is judged anew
         more = [r for r in known if r.phase is Phase.TUNE and r.arm in arms and r not in chosen]
@@ -169,7 +169,7 @@ def _names(plan: Plan, known: Sequence[_Known]) -> str:
     return f"{arms}, or a run, e.g. {example}" if example else arms
 
 
-def _require_idle(chosen: Sequence[_Known]) -> None:
+def _require_idle(study: StudyPaths, chosen: Sequence[_Known]) -> None:
     """What waits for a process never gets one; what has one stays where it is."""
     for run in chosen:
         attempts = run.paths.existing_attempts()
@@ -178,7 +178,8 @@ def _require_idle(chosen: Sequence[_Known]) -> None:
             continue
         is_idle = revoke(attempts[-1]) if last.status is AttemptStatus.INTENDED else not seems_alive(last)
         if not is_idle:
-            raise UserError(f"{run.run_id} may still be running; stop it first with python -m study stop")
+            command = manage("stop", study.root.name, study.root.parent)
+            raise UserError(f"{run.run_id} may still be running; stop it first: {command}")
 
 
 def _require_own(home: HomePaths, study: StudyPaths, bases: Sequence[_Known]) -> None:

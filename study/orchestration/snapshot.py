@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from study.errors import JournalError
 from study.journal.endings import EndKind
 from study.journal.files import read_json_or_none
+from study.journal.heartbeat import Heartbeat
 from study.journal.replay import AttemptState, RunState
 from study.journal.summary import YOUNG_S, brief_state, brief_states
 from study.orchestration.policy import end_kind, reason_to_give_up
@@ -37,7 +39,8 @@ class RunView:
 
     Attributes:
         status: see `RunStatus`.
-        step, num_steps: newest heartbeat of an active run.
+        step, num_steps: of the newest heartbeat of an active run.
+        beat: that heartbeat; None: no process is at the run.
         num_attempts: attempts so far.
         num_losses: attempts that ended without a last word since this orchestrator started.
         evaluations: key → contents of the evaluation's file, of a run that is over `metrics` and `cpu_s`.
@@ -59,6 +62,7 @@ class RunView:
     trouble: tuple[str, ...] = ()
     train_cpu_s: float = 0.0
     spent_s: float = 0.0
+    beat: Heartbeat | None = None
 
 
 class Observer:
@@ -68,6 +72,7 @@ class Observer:
         self,
         is_alive: Callable[[AttemptState], bool],
         settle: Callable[[RunPaths, AttemptState], bool] = lambda _run, _attempt: True,
+        site: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Observe through an executor.
@@ -76,9 +81,10 @@ class Observer:
             is_alive: whether the process of an attempt may still write.
             settle: finds out and writes down how an attempt ended; False when that is not known yet. Without it,
                 nothing is written.
+            site: the site file of the command, for advice.
             clock: seconds.
         """
-        self._is_alive, self._settle, self._clock = is_alive, settle, clock
+        self._is_alive, self._settle, self._site, self._clock = is_alive, settle, site, clock
         self._settled: dict[str, tuple[frozenset[str], RunView]] = {}
         self._active: dict[str, tuple[RunState, RunPaths]] = {}
         self._seen_before: dict[str, int] = {}
@@ -168,7 +174,7 @@ class Observer:
             status = RunStatus.INFEASIBLE
         elif failure is not None and last in recent:
             status = RunStatus.FAILED
-        elif (reason := reason_to_give_up(recent)) is not None:
+        elif (reason := reason_to_give_up(recent, self._site)) is not None:
             status, message = RunStatus.FAILED, reason
         return RunView(
             status,
@@ -185,14 +191,15 @@ class Observer:
 
 def _active_view(paths: RunPaths, state: RunState) -> RunView:
     assert state.last is not None
-    beat = read_json_or_none(paths.attempt(state.last.number).heartbeat) or {}
+    beat = Heartbeat.from_json(read_json_or_none(paths.attempt(state.last.number).heartbeat))
     return RunView(
         RunStatus.ACTIVE,
-        beat.get("step", 0),
-        beat.get("num_steps", 0),
+        beat.step,
+        beat.num_steps,
         len(state.attempts),
         evaluations=state.evaluations,
-        spent_s=_spent_s(state, beat.get("t")),
+        spent_s=_spent_s(state, beat.t),
+        beat=None if state.last.claim is None else beat,
     )
 
 

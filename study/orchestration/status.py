@@ -15,6 +15,7 @@ from study.orchestration.forecast import count_runs
 from study.orchestration.lease import describe, holder_of
 from study.orchestration.outcomes import fruitless_arms
 from study.orchestration.snapshot import Observer, RunStatus
+from study.orchestration.typed import command_of
 from study.paths import HomePaths
 from study.plan.fruitless import sentences
 from study.plan.model import Phase, Plan
@@ -32,6 +33,7 @@ class StudyStatus:
         active: run id → step and number of steps.
         failed: run id → what went wrong.
         without_result: what is said about arms that came to nothing, and what to type.
+        command: what carries on, to be typed; None: an earlier release has not kept it.
     """
 
     study: str
@@ -41,6 +43,7 @@ class StudyStatus:
     active: Mapping[str, tuple[int, int]]
     failed: Mapping[str, str]
     without_result: tuple[str, ...] = ()
+    command: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain dicts and scalars."""
@@ -58,7 +61,8 @@ class StudyStatus:
         lines += [f"  failed   {run_id}: {message}" for run_id, message in self.failed.items()]
         lines += [f"  {sentence}" for sentence in self.without_result]
         if not self.is_finished and not self.orchestrator:
-            lines.append(f"Carry on with the command that started it; its sweep file is kept in {self.study}/plan.yaml")
+            kept = f"the command that started it; its sweep file is kept in {self.study}/plan.yaml"
+            lines.append(f"Carry on: {self.command}" if self.command else f"Carry on with {kept}")
         return "\n".join(lines)
 
 
@@ -90,4 +94,5 @@ def study_status(home: HomePaths, name: str) -> StudyStatus:
         active=active,
         failed=failed,
         without_result=tuple(sentences(fruitless_arms(plan, trials, runs), plan)),
+        command=command_of(read_json_or_none(study.command)),
     )

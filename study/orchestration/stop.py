@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 
-from study.errors import UserError
+from study.errors import UserError, counted
 from study.execution.base import belongs_to_another, claimant_lives, seems_alive
 from study.journal.files import read_json, read_json_or_none, write_text
 from study.journal.replay import AttemptState, AttemptStatus, replay_attempt
@@ -27,7 +27,11 @@ def is_urgent(study: StudyPaths) -> bool:
 
 
 def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
-    """Leave the stop files that apply and say what will happen."""
+    """Leave the stop files that apply and say what was done, and what runs all the same.
+
+    Raises:
+        UserError: SLURM does not cancel what it should.
+    """
     study = home.study(name)
     holder = holder_of(study.lease)
     if holder is not None:
@@ -56,15 +60,32 @@ def request_stop(home: HomePaths, name: str, *, now: bool = False) -> str:
                 os.kill(int(last.claim["pid"]), signal.SIGKILL)
             stopped += 1
     waiting, running = _jobs_of(study, [run.attempt(last.number) for run, last in unknown])
-    doomed = [*waiting, *running] if now else waiting
-    if doomed:
-        from study.execution.slurm.commands import cancel
+    done = [_were(stopped, "run", "killed, its checkpoint stays" if now else "asked to stop")] if stopped else []
+    if doomed := [*waiting, *running] if now else waiting:
+        done += _cancelled(doomed)
+    return f"Nobody orchestrates {name}; {'; '.join(done) or 'nothing of it runs'}."
 
-        if not cancel(doomed):
-            raise UserError(f"SLURM did not cancel {len(doomed)} jobs; try again: scancel {' '.join(doomed)}")
-    what = "killed; their checkpoints stay" if now else "asked to stop"
-    cancelled = f" {len(doomed)} SLURM jobs were cancelled." if doomed else ""
-    return f"Nobody orchestrates {name}; {stopped or 'no'} surviving runs were {what}.{cancelled}"
+
+def _cancelled(job_ids: Sequence[str]) -> list[str]:
+    """Cancel the jobs that are still there, and say what has become of them."""
+    from study.execution.slurm.commands import cancel
+    from study.execution.slurm.queries import in_queue
+
+    there = in_queue(job_ids)
+    doomed = list(job_ids) if there is None else [job_id for job_id in job_ids if job_id in there]
+    if not cancel(doomed):
+        raise UserError(f"SLURM did not cancel {counted(len(doomed), 'job')}; try again: scancel {' '.join(doomed)}")
+    if not doomed:
+        return []
+    left = in_queue(doomed)
+    done = _were(len(doomed), "SLURM job", "cancelled")
+    if left is None:
+        return [f"{done}, and SLURM does not say what has become of it: squeue --me"]
+    return [done, *([f"{counted(len(left), 'job')} still to end: squeue -j {','.join(sorted(left))}"] if left else [])]
+
+
+def _were(number: int, noun: str, done: str) -> str:
+    return f"{counted(number, noun)} {'was' if number == 1 else 'were'} {done}"
 
 
 def _may_live(attempt: AttemptState) -> bool:

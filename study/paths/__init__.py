@@ -4,7 +4,7 @@
 
     <home>/mlflow.db  mlartifacts/  data/  identity.json  published.json
     <home>/bases/<hash>/                 a base pre-training; laid out like a run
-    <home>/<study>/plan.yaml plan.json lease stop finished.json published.json identity.json
+    <home>/<study>/plan.yaml plan.json command.json lease stop finished.json published.json identity.json
     <home>/<study>/search/<arm>.log      Optuna journal of one arm
     <home>/<study>/search/<arm>/0003.json    one trial: its parameters, runs, outcome
     <home>/<study>/runs/<run_id>/spec.json stop trained.json weights.safetensors published.json summary

@@ -43,6 +43,11 @@ class StudyPaths:
         return self.root / "finished.json"
 
     @property
+    def command(self) -> Path:
+        """The command that orchestrated last, and where it was typed."""
+        return self.root / "command.json"
+
+    @property
     def published(self) -> Path:
         """The tracked parent run of the study, and in which store."""
         return self.root / "published.json"

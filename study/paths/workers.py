@@ -76,13 +76,28 @@ class PoolPaths:
 
     def taken(self, number: int) -> Path:
         """Names the worker that forks a process for it; or the orchestrator has taken the order back."""
-        return self.root / "taken" / f"{number:04d}.json"
+        return self.all_taken / f"{number:04d}.json"
 
     def ended(self, number: int) -> Path:
         """The worker's answer: that process has ended, and how."""
-        return self.root / "ended" / f"{number:04d}.json"
+        return self.all_ended / f"{number:04d}.json"
+
+    @property
+    def all_taken(self) -> Path:
+        """Folder of the messages `taken`."""
+        return self.root / "taken"
+
+    @property
+    def all_ended(self) -> Path:
+        """Folder of the messages `ended`."""
+        return self.root / "ended"
+
+    @property
+    def said(self) -> Path:
+        """Folder of empty files `<worker>-started` and `<worker>-left`: signs that the worker's own files have news."""
+        return self.root / "said"
 
     def make_folders(self) -> None:
         """Create the folders of all messages."""
-        for folder in ("assigned", "kill", "taken", "ended"):
+        for folder in ("assigned", "kill", "taken", "ended", "said"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)

@@ -6,116 +6,20 @@ A site file is flat: the keys of `Site`, `Slurm` and `Resources` stand side by s
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from study.errors import PlanError, Problem, UserError, did_you_mean, shown
 from study.plan import site_values as values
 from study.plan import yaml_text
 from study.plan.model import Phase
-from study.plan.yaml_out import typed
+from study.plan.site_checks import check_together
+from study.plan.site_model import SLURM_SLOTS, Mode, Resources, Site, Slurm
 
-SLURM_SLOTS = 8  # runs at once where nobody says how many
-
-
-class Mode(StrEnum):
-    """How runs become jobs."""
-
-    WORKERS = "workers"
-    JOBS = "jobs"
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one job asks for; None leaves it to the cluster's default.
-
-    Attributes:
-        partition: or several, with commas between.
-        account: that is charged.
-        qos: quality of service.
-        nodes: machines of one job, over which the processes of a run are spread; what follows is wanted of each.
-        gpus: GPUs per job.
-        gpu_type: as the cluster calls it, e.g. `a100`.
-        cpus: cores per job.
-        memory_gb: memory per job, in units of 1024 MB.
-        time_min: time limit of a job.
-        constraint: features that a node must have.
-        exclude: nodes to avoid.
-    """
-
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    nodes: int = 1
-    gpus: int = 0
-    gpu_type: str | None = None
-    cpus: int = 1
-    memory_gb: float | None = None
-    time_min: float = 60
-    constraint: str | None = None
-    exclude: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Slurm:
-    """How SLURM is used.
-
-    Attributes:
-        resources: of a job.
-        phases: of jobs of a phase that asks for others: the default with what the phase overrides.
-        setup: shell lines before Python starts.
-        python: command that starts Python, perhaps in a container; None: the orchestrator's.
-        environment: variables that jobs get.
-        mode: allocations that execute one run after another, or one job per run.
-        runs_per_job: runs side by side in one allocation.
-        idle_s: a worker leaves after so long without work.
-        poll_s: between two questions to the scheduler.
-        warning_s: how long before its time limit a job is told to save.
-        max_jobs: jobs at once; None: what `slots` need.
-    """
-
-    resources: Resources = Resources()
-    phases: Mapping[str, Resources] = field(default_factory=dict)
-    setup: tuple[str, ...] = ()
-    python: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    mode: Mode = Mode.WORKERS
-    runs_per_job: int = 1
-    idle_s: float = 60
-    poll_s: float = 30
-    warning_s: float = 120
-    max_jobs: int | None = None
-
-    @property
-    def requests(self) -> Mapping[str, Resources]:
-        """Every kind of job, by the place in the file that it comes from: `` (the top level) or `phases.tune`."""
-        return {"": self.resources, **{f"phases.{phase}": resources for phase, resources in self.phases.items()}}
-
-
-@dataclass(frozen=True)
-class Site:
-    """One place to run.
-
-    Attributes:
-        executor: `local` (processes on this machine), `inline` (inside the orchestrator, one run at a time) or `slurm`.
-        slots: runs at once; default: one per GPU, else one per core; with SLURM, `SLURM_SLOTS`.
-        checkpoint_every_s: seconds between two checkpoints of a run.
-        home: folder where studies live, unless the command or $STUDY_HOME names another.
-        slurm: how SLURM is used; None with other executors.
-        processes_per_run: processes that train a run together, with a GPU each where there are any.
-        log_every: steps from one that a journal keeps to the next; None: see `study.journal.thinning`.
-    """
-
-    executor: str = "local"
-    slots: int | None = None
-    checkpoint_every_s: float = 30.0
-    home: str | None = None
-    slurm: Slurm | None = None
-    processes_per_run: int = 1
-    log_every: int | None = None
-
+__all__ = ["SLURM_SLOTS", "Mode", "Resources", "Site", "Slurm", "load_site"]
 
 _SITE: Mapping[str, values.Check] = {
     "executor": values.choice(("local", "inline", "slurm"), "executor"),
@@ -124,6 +28,8 @@ _SITE: Mapping[str, values.Check] = {
     "log_every": values.whole_number(1),
     "processes_per_run": values.whole_number(1),
     "home": values.line,
+    "hang_patience_s": values.amount("seconds"),
+    "quiet_patience_s": values.amount("seconds"),
 }
 _RESOURCES: Mapping[str, values.Check] = {
     "partition": values.word,
@@ -133,20 +39,20 @@ _RESOURCES: Mapping[str, values.Check] = {
     "gpus": values.whole_number(0),
     "gpu_type": values.word,
     "cpus": values.whole_number(1),
-    "memory_gb": values.amount("gigabytes"),
-    "time_min": values.amount("minutes"),
+    "memory_gb": values.memory,
+    "time_min": values.whole_amount("minutes", 10**7),
     "constraint": values.word,
     "exclude": values.list_of(values.word, "[node1, node2]"),
 }
 _SLURM: Mapping[str, values.Check] = {
-    "setup": values.list_of(values.line, "['module load cuda']"),
+    "setup": values.list_of(values.shell_line, "['module load cuda']"),
     "python": values.line,
     "environment": values.variables,
     "mode": values.choice([mode.value for mode in Mode], "mode"),
     "runs_per_job": values.whole_number(1),
     "idle_s": values.amount("seconds"),
     "poll_s": values.amount("seconds"),
-    "warning_s": values.amount("seconds"),
+    "warning_s": values.whole_amount("seconds", 65535),
     "max_jobs": values.whole_number(1),
 }
 _MAY_BE_EMPTY = {f.name for kind in (Site, Slurm, Resources) for f in fields(kind) if f.default is None}
@@ -179,9 +85,8 @@ def load_site(path: Path | None, chosen_by: str = "--site") -> Site:
     given = _read(raw, {**_SITE, **_RESOURCES, **_SLURM}, known, problems)
     site = Site(**{key: value for key, value in given.items() if key in _SITE})
     if executor == "slurm":
-        slurm = _slurm(given, phases, problems)
-        _check_together(slurm, problems)
-        _check_nodes(slurm, site.processes_per_run, problems)
+        slurm = _slurm(given, phases, _written(text, "environment"), problems)
+        check_together(slurm, site.processes_per_run, problems)
         site = replace(site, slots=site.slots or SLURM_SLOTS, slurm=slurm)
     elif executor in ("local", "inline"):
         advice = (
@@ -215,14 +120,23 @@ def _read(
     return given
 
 
-def _slurm(given: Mapping[str, Any], phases: Any, problems: list[Problem]) -> Slurm:
+def _slurm(given: Mapping[str, Any], phases: Any, written: Mapping[str, str], problems: list[Problem]) -> Slurm:
     resources = Resources(**{key: value for key, value in given.items() if key in _RESOURCES})
     rest = {key: value for key, value in given.items() if key in _SLURM}
     if "mode" in rest:
         rest["mode"] = Mode(rest["mode"])
-    if "environment" in rest:
-        rest["environment"] = {name: str(content) for name, content in rest["environment"].items()}
+    if "environment" in rest:  # as it is written: 1.10 is not 1.1
+        rest["environment"] = {n: written.get(n, str(content)) for n, content in rest["environment"].items()}
     return Slurm(resources=resources, phases=_phases(phases, resources, problems), **rest)
+
+
+def _written(text: str, key: str) -> Mapping[str, str]:
+    """The values under a key of the file as they stand there, by their names."""
+    top = yaml.compose(text, Loader=yaml.SafeLoader)
+    pairs = top.value if isinstance(top, yaml.MappingNode) else []
+    under = next((node for name, node in pairs if name.value == key), None)
+    members = under.value if isinstance(under, yaml.MappingNode) else []
+    return {name.value: node.value for name, node in members if isinstance(node, yaml.ScalarNode)}
 
 
 def _phases(raw: Any, default: Resources, problems: list[Problem]) -> dict[str, Resources]:
@@ -244,46 +158,3 @@ def _phases(raw: Any, default: Resources, problems: list[Problem]) -> dict[str, 
         else:
             resolved[name] = replace(default, **_read(overrides, _RESOURCES, _RESOURCES, problems, f"phases.{name}."))
     return resolved
-
-
-def _check_together(slurm: Slurm, problems: list[Problem]) -> None:
-    """What no single value shows; silent where one of the values is wrong by itself."""
-    wrong = {problem.path.rpartition(".")[2] for problem in problems}
-    place, shortest = min(slurm.requests.items(), key=lambda request: request[1].time_min)
-    most = shortest.time_min * 60 / 2
-    if slurm.warning_s >= most and not wrong & {"warning_s", "time_min"}:
-        limit = f"half of the time limit ({_at(place, 'time_min')}: {typed(shortest.time_min)}, so {typed(most)} s)"
-        problems.append(Problem("warning_s", f"must be below {limit}, but got {typed(slurm.warning_s)}"))
-    place, smallest = min(slurm.requests.items(), key=lambda request: request[1].cpus)
-    if slurm.mode is Mode.JOBS and slurm.runs_per_job > 1 and "mode" not in wrong:
-        message = "in mode 'jobs' every run is a job of its own; write `mode: workers`, or leave it out"
-        problems.append(Problem("runs_per_job", message))
-    elif slurm.runs_per_job > smallest.cpus and not wrong & {"runs_per_job", "cpus"}:
-        cores = (
-            f"{slurm.runs_per_job} runs side by side need as many cores, but {_at(place, 'cpus')} is {smallest.cpus}"
-        )
-        problems.append(Problem("runs_per_job", f"{cores}; write `cpus: {slurm.runs_per_job}` or more"))
-    has_gpus = any(resources.gpus for resources in slurm.requests.values())
-    if slurm.resources.gpu_type and not has_gpus and "gpus" not in wrong:
-        message = f"{slurm.resources.gpu_type!r} says which GPUs, but not how many; write `gpus: 1`"
-        problems.append(Problem("gpu_type", message))
-
-
-def _check_nodes(slurm: Slurm, num_processes: int, problems: list[Problem]) -> None:
-    """The processes of a run are spread evenly, and several machines are taken for one run alone."""
-    wrong = {problem.path.rpartition(".")[2] for problem in problems}
-    if wrong & {"nodes", "mode", "processes_per_run"}:
-        return
-    for place, resources in slurm.requests.items():
-        if resources.nodes > 1 and slurm.mode is not Mode.JOBS:
-            message = f"{resources.nodes} machines for one run need a job of their own; write `mode: jobs`"
-            problems.append(Problem(_at(place, "nodes"), message))
-        elif num_processes % resources.nodes:
-            processes = f"{num_processes} process{'es' if num_processes > 1 else ''} per run"
-            each = f"{processes} cannot be spread evenly over {resources.nodes} machines"
-            most = resources.nodes * max(1, resources.gpus)
-            problems.append(Problem(_at(place, "nodes"), f"{each}; write e.g. `processes_per_run: {most}`"))
-
-
-def _at(place: str, key: str) -> str:
-    return f"{place}.{key}" if place else key

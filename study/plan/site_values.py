@@ -16,6 +16,7 @@ _DURATION = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([MGTmgt])(?:i?[Bb])?")
 _GB = {"M": 1 / 1024, "G": 1, "T": 1024}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MOST_MB = 2**40  # of one machine; far below what sbatch's own numbers hold
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
@@ -65,6 +66,31 @@ def amount(of: str) -> Check:
     return check
 
 
+def whole_amount(of: str, high: int) -> Check:
+    """A whole number of `seconds` or `minutes` above 0, at most `high`: SLURM knows no parts of them."""
+    is_amount = amount(of)
+
+    def check(value: Any) -> str | None:
+        if wrong := is_amount(value):
+            return wrong
+        if value > high:
+            return f"must be at most {high} {of}, which is the most that SLURM knows, but got {shown(value)}"
+        if value != int(value):
+            return f"must be a whole number of {of}, because SLURM knows no parts of them; write {math.ceil(value)}"
+        return None
+
+    return check
+
+
+def memory(value: Any) -> str | None:
+    """An amount of gigabytes; sbatch is told whole megabytes, and takes 0 for all that a machine has."""
+    if wrong := amount("gigabytes")(value):
+        return wrong
+    if not 1 <= value * 1024 <= _MOST_MB:
+        return f"must lie between 0.001 (1 MB) and {_MOST_MB // 1024} gigabytes, but got {shown(value)}"
+    return None
+
+
 def choice(names: Collection[str], noun: str) -> Check:
     """One of some names."""
 
@@ -84,6 +110,16 @@ def line(value: Any) -> str | None:
     if _UNPRINTABLE.search(value):
         return f"must be text on one line, but got {shown(value)}"
     return None
+
+
+def shell_line(value: Any) -> str | None:
+    """A line of the batch script."""
+    wrong = line(value)
+    if wrong is None and value.lstrip().startswith("#SBATCH"):
+        return (
+            f"must be a shell line, but {shown(value)} would be taken for an option of sbatch; use the keys for these"
+        )
+    return wrong
 
 
 def word(value: Any) -> str | None:

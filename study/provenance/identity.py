@@ -32,7 +32,7 @@ FAMILIES = {
 }  # fmt: skip
 _COMPUTES_NOTHING = (
     "__init__.py", "errors.py", "amounts.py", "interpreter.py", "registry/", "paths/", "plan/", "journal/",
-    "provenance/", "worker/preemption.py", "worker/own_code.py",
+    "provenance/", "worker/preemption.py", "worker/own_code.py", "worker/pulse.py", "worker/messages.py",
 )  # fmt: skip
 # Parts of the worker that other parts import and few runs execute: they count for the runs that ask for them.
 _ON_DEMAND = ("worker/imported.py", "worker/pruning.py", "worker/evaluate.py", "training/trainable.py")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,8 +19,10 @@ _BATCH_SIZE = 500
 
 
 @torch.inference_mode()
-def represent(backbone: nn.Module, images: LabelledImages, device: torch.device) -> Representations:
-    """Backbone outputs in evaluation mode; the backbone is left as it was."""
+def represent(
+    backbone: nn.Module, images: LabelledImages, device: torch.device, pause: Callable[[], None] = lambda: None
+) -> Representations:
+    """Backbone outputs in evaluation mode; the backbone is left as it was. `pause` is called after every batch."""
     was_training = backbone.training
     backbone.eval()
     features: list[Tensor] = []
@@ -28,12 +31,15 @@ def represent(backbone: nn.Module, images: LabelledImages, device: torch.device)
             memory_format=torch.channels_last
         )
         features.append(backbone(clean).float().cpu())
+        pause()
     backbone.train(was_training)
     return Representations(torch.cat(features).numpy(), images.labels.numpy())
 
 
 @torch.inference_mode()
-def project(network: MethodNetwork, images: LabelledImages, device: torch.device) -> NDArray[np.float32]:
+def project(
+    network: MethodNetwork, images: LabelledImages, device: torch.device, pause: Callable[[], None] = lambda: None
+) -> NDArray[np.float32]:
     """Projector outputs in evaluation mode, shape (num_images, projection_dim); both views of the method are the image.
 
     Methods that keep a state of their own between steps may change it: `network` is for this alone.
@@ -49,4 +55,5 @@ def project(network: MethodNetwork, images: LabelledImages, device: torch.device
         representations = network.backbone(clean)
         output = network.compare([representations, representations], [clean, clean])
         projections.append(output.projections[0].float().cpu())
+        pause()
     return torch.cat(projections).numpy()

@@ -24,11 +24,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from study.journal.files import create_once, read_json, read_json_or_none, write_json
+from study.journal.files import create_once, read_json, read_json_or_none
 from study.journal.process import this_process
+from study.journal.trouble import OF_A_DISK
 from study.paths import AttemptPaths, WorkerPaths
+from study.worker.messages import Messages
 from study.worker.oom import num_oom_kills
-from study.worker.process import ENTRY, begin
+from study.worker.process import ENTRY, UNWRITABLE, begin
 
 _BEAT_EVERY_S = 5.0
 _LOOK_EVERY_S = 0.5
@@ -97,11 +99,15 @@ def execute(attempt_dir: str) -> int:
         from study.worker.ranks import stand_by
 
         return stand_by(attempt_dir)
+    code = UNWRITABLE
     try:
-        return begin(attempt_dir, None)
+        code = begin(attempt_dir, None)
+        return code
     finally:
         if os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
             AttemptPaths(Path(attempt_dir)).left.touch()
+        if code == UNWRITABLE:  # neither could submitit write down the result; the job's exit code says it
+            os._exit(code)
 
 
 class Allocation:
@@ -120,6 +126,7 @@ class Allocation:
         self._longest_s = 0.0
         self._oom_kills = num_oom_kills()
         self._next_beat = self._next_look = 0.0
+        self._messages = Messages()
 
     def serve(self) -> Leaving:
         """Work until there is a reason to leave."""
@@ -128,17 +135,19 @@ class Allocation:
         who = {**this_process(), "node": os.environ.get("SLURMD_NODENAME", socket.gethostname())}
         if not create_once(self._paths.started, {**who, "t": time.time()}):
             return self._leave_again()
+        self._sign("started")
         self._look()
         if self._leaving is None and self._allotment.preload:
             importlib.import_module(self._allotment.preload)
         self._busy = time.monotonic()
-        while self._leaving is None or self._children:
+        while self._leaving is None or self._children or self._messages.may_arrive:
             self._look()  # before reaping: the reason to leave is written before the ends that it causes
             has_news = self._reap()
             if has_news:
                 self._look()  # is there time for another?
             if self._leaving is None and len(self._children) < self._allotment.runs_at_once:
                 has_news = self._take() or has_news
+            self._messages.repeat()
             if not has_news:
                 is_full = len(self._children) == self._allotment.runs_at_once  # nothing but their ends is waited for
                 time.sleep(0.02 if is_full or time.monotonic() - self._busy < 5 * _LOOK_EVERY_S else 0.2)
@@ -146,17 +155,23 @@ class Allocation:
 
     def _take(self) -> bool:
         """Fork a process for the next attempt, if one is there that no other worker has taken."""
-        while (order := read_json_or_none(self._pool.assigned(self._next))) is not None:
-            number, self._next = self._next, self._next + 1
-            taken = self._pool.taken(number)
-            if taken.exists():
-                continue
-            if read_json(self._paths.job)["over"] is not None:
-                self._leave(Leaving.GIVEN_UP)
-                return False
-            if create_once(taken, {"worker": self._paths.root.name, "t": time.time()}):
-                self._fork(number, order["attempt"])
-                return True
+        while not self._messages.waiting and (order := read_json_or_none(self._pool.assigned(self._next))) is not None:
+            number, taken = self._next, self._pool.taken(self._next)
+            if not taken.exists():
+                if read_json(self._paths.job)["over"] is not None:
+                    self._leave(Leaving.GIVEN_UP)
+                    return False
+                try:
+                    is_ours = create_once(taken, {"worker": self._paths.root.name, "t": time.time()})
+                except OSError as error:
+                    if error.errno not in OF_A_DISK:
+                        raise
+                    return False  # nor could the attempt write anything; a later look may find room
+                if is_ours:
+                    self._next = number + 1
+                    self._fork(number, order["attempt"])
+                    return True
+            self._next = number + 1
         return False
 
     def _fork(self, number: int, attempt_dir: str) -> None:
@@ -186,7 +201,7 @@ class Allocation:
             )  # fmt: skip
             is_oom = exit_code == -signal.SIGKILL and self._oom_kills > killed_before
             ending = {"exit_code": exit_code, "is_oom": is_oom, "max_rss_mb": usage.ru_maxrss / 1024}
-            write_json(self._pool.ended(child.number), {**ending, "t": time.time()})
+            self._messages.say(self._pool.ended(child.number), {**ending, "t": time.time()})
         return has_news
 
     def _look(self) -> None:
@@ -198,7 +213,7 @@ class Allocation:
         self._next_look = now + _LOOK_EVERY_S
         if now >= self._next_beat:
             self._next_beat = now + _BEAT_EVERY_S
-            write_json(self._paths.beat, {"t": time.time()})
+            self._messages.say(self._paths.beat, {"t": time.time()})
         for child in self._children.values():
             if self._pool.kill(child.number).exists():
                 os.kill(child.pid, signal.SIGKILL)
@@ -238,8 +253,15 @@ class Allocation:
     def _leave(self, reason: Leaving) -> Leaving:
         """Take nothing more, and say why."""
         self._leaving = reason
-        write_json(self._paths.left, {"reason": reason, "signal": self._signal, "t": time.time()})
+        self._messages.say(self._paths.left, {"reason": reason, "signal": self._signal, "t": time.time()})
+        self._sign("left")
         return reason
+
+    def _sign(self, what: str) -> None:
+        """Let the orchestrator see, in a folder for all, that this worker's own files have news."""
+        with suppress(OSError):  # a sign and no more; the files are looked at all the same
+            self._pool.said.mkdir(exist_ok=True)
+            (self._pool.said / f"{self._paths.root.name}-{what}").touch()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name
@@ -263,6 +285,7 @@ def _become(attempt_dir: str, gpu: str | None, entry: str) -> None:
     except BaseException:  # noqa: BLE001 - the boundary of the process
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # a disk that is full
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)

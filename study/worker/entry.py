@@ -5,11 +5,12 @@ The worker writes into its attempt's folder, links the result into the run, and 
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import resource
+import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from study import registry
@@ -17,10 +18,13 @@ from study.errors import CodeChangedError, ComponentError, DataError, DivergedEr
 from study.journal.events import EventWriter
 from study.journal.files import create_once, read_json, read_json_or_none
 from study.journal.process import cpu_model, this_process
+from study.journal.trouble import OF_A_DISK, describe_trouble
 from study.paths import AttemptPaths
 from study.plan.spec import RunSpec
 from study.provenance.identity import training_code
 from study.worker.preemption import StopWatch
+from study.worker.process import UNWRITABLE
+from study.worker.pulse import Pulse
 
 FAILED, STOPPED = 1, 75  # exit codes; 75 is EX_TEMPFAIL: try again
 
@@ -29,31 +33,46 @@ def run_attempt(attempt_dir: str) -> int:
     """Execute the attempt in `attempt_dir`, which holds job.json; never raises.
 
     Returns:
-        Exit code: 0 finished, 1 failed, 75 stopped before the end or nothing to do here.
+        Exit code: 0 finished, 1 failed, 75 stopped before the end or nothing to do here, 74 failed because of the file
+        system, which did not even take that as a last word.
     """
     paths = AttemptPaths(Path(attempt_dir))
     watch = StopWatch(paths)
     watch.install()  # before the claim: whoever reads that may send a signal
-    if not create_once(paths.claim, this_process()):
-        return STOPPED  # revoked by an orchestrator, or another process is at it
-    with EventWriter(paths.events) as events:
-        try:
-            reason = _execute(paths, events, watch)
-        except Exception as error:  # noqa: BLE001 - the boundary of the process: every failure becomes an event
-            is_told = isinstance(error, StudyError)
-            trace = None if is_told and not isinstance(error, ComponentError) else traceback.format_exc()
-            place = "" if is_told else registry.place_of(error)
-            message = f"{place}: {registry.told(error)}" if place else str(error) or type(error).__name__
-            events.append("failed", durable=True, kind=_kind(error), message=message, traceback=trace)
-            return FAILED
-        if reason:
-            events.append("stopped", durable=True, reason=reason)
-            return STOPPED
-        events.append("finished", durable=True, max_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        return 0
+    try:
+        if not create_once(paths.claim, this_process()):
+            return STOPPED  # revoked by an orchestrator, or another process is at it
+        with EventWriter(paths.events) as events, Pulse(paths.heartbeat) as pulse:
+            return _report(paths, events, watch, pulse)
+    except OSError as error:
+        said = describe_trouble(error, paths.root) or traceback.format_exc()
+        with suppress(OSError):  # its log is likely to be on the same disk; unbuffered, or it would fail once more
+            os.write(sys.stderr.fileno(), f"{said}\n".encode())
+        return UNWRITABLE
 
 
-def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str | None:
+def _report(paths: AttemptPaths, events: EventWriter, watch: StopWatch, pulse: Pulse) -> int:
+    """Execute an attempt and write down how it ended."""
+    try:
+        reason = _execute(paths, events, watch, pulse)
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: every failure becomes an event
+        kind, is_told = _kind(error), isinstance(error, StudyError)
+        place = "" if is_told else registry.place_of(error)
+        message = f"{place}: {registry.told(error)}" if place else str(error) or type(error).__name__
+        if isinstance(error, OSError) and kind == "disk":
+            message = describe_trouble(error, paths.root) or message
+        has_trace = kind != "disk" and (not is_told or isinstance(error, ComponentError))
+        trace = traceback.format_exc() if has_trace else None
+        events.append("failed", durable=True, kind=kind, message=message, traceback=trace)
+        return FAILED
+    if reason:
+        events.append("stopped", durable=True, reason=reason)
+        return STOPPED
+    events.append("finished", durable=True, max_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return 0
+
+
+def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch, pulse: Pulse) -> str | None:
     """Train and evaluate; return why it stopped before the end, or None."""
     from study.training.assemble import set_numerics
     from study.worker.evaluate import Evaluator, InterruptedEvaluation
@@ -64,7 +83,7 @@ def _execute(paths: AttemptPaths, events: EventWriter, watch: StopWatch) -> str 
 
     spec, job = RunSpec.from_json(read_json(paths.run.spec)), read_json(paths.job)
     set_numerics(spec.training["numerics"])
-    work = Workplace.open(paths, spec, job)
+    work = Workplace.open(paths, spec, job, pulse)
     code = training_code(spec.training)
     require_same_code(spec, job)
     trained = read_json_or_none(paths.run.trained)
@@ -118,6 +137,6 @@ def _kind(error: Exception) -> str:
         return "code"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "memory"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in OF_A_DISK:
         return "disk"
     return "error"

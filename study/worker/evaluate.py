@@ -53,10 +53,11 @@ class Evaluator:
         planned = PlannedEvaluation.from_json(request["evaluation"])
         evaluation = build("evaluations", planned.component)
         images = self._images(planned, request)
-        task, looked_at = self._tasks.task(evaluation, split, images)
-        with global_stream("evaluation", task.dataset, task.label_seed):  # scikit-learn draws from numpy's by default
-            metrics = _promised(evaluation, evaluation(task))
-            seen = {"labels_sha256": labels_sha256(task), "images_sha256": images_sha256(task, looked_at)}
+        with work.pulse.evaluating(request["key"]):
+            task, looked_at = self._tasks.task(evaluation, split, images)
+            with global_stream("evaluation", task.dataset, task.label_seed):  # scikit-learn draws from numpy's
+                metrics = _promised(evaluation, evaluation(task))
+                seen = {"labels_sha256": labels_sha256(task), "images_sha256": images_sha256(task, looked_at)}
             details = dict(evaluation.details(task))
         path.parent.mkdir(exist_ok=True)
         result = {
@@ -83,6 +84,7 @@ class Evaluator:
         return None if own is None else ImageSource(own.name, build("datasets", own), Path(request["data_folder"]))
 
     def _pause(self) -> None:
+        self._work.pulse.count()
         if self._must_stop():
             raise InterruptedEvaluation
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from study.paths import AttemptPaths
 
 ENTRY = "study.worker.entry"
+UNWRITABLE = 74  # exit code, EX_IOERR: the file system did not take the attempt's last word
 
 
 def begin(attempt_dir: str, gpu: str | None, entry: str = ENTRY) -> int:

@@ -41,10 +41,12 @@ class Pruner:
         Raises:
             PrunedError: it is below the threshold.
         """
-        tasks = Tasks(self._work, lambda: copy.deepcopy(network), lambda: None)
-        task, _ = tasks.task(self._evaluation, Split.VALIDATION)
-        with global_stream("evaluation", task.dataset, task.label_seed):
-            value = float(self._evaluation(task)[self._metric])
+        pulse = self._work.pulse
+        with pulse.evaluating(f"interim-{epoch}"):
+            tasks = Tasks(self._work, lambda: copy.deepcopy(network), pulse.count)
+            task, _ = tasks.task(self._evaluation, Split.VALIDATION)
+            with global_stream("evaluation", task.dataset, task.label_seed):
+                value = float(self._evaluation(task)[self._metric])
         self._events.append("interim", durable=True, epoch=epoch, objective=value)
         threshold = self._thresholds.get(epoch)
         if threshold is not None and value < threshold:

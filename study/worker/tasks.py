@@ -41,7 +41,7 @@ class Tasks:
         Args:
             work: the run's surroundings.
             network: returns the trained network; what comes out is changed when projections are wanted.
-            pause: for evaluations that take long, see `Trainable`.
+            pause: called after every batch; raises when the process has to stop, see `Trainable`.
         """
         self._work, self._network, self._pause = work, network, pause
         self._own = ImageSource(work.spec.training["dataset"]["name"], work.dataset, work.folder)
@@ -84,7 +84,7 @@ class Tasks:
         if key not in self._represented:
             backbone = self._network().backbone.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             shown = self._images(source, split)
-            self._represented[key] = represent(backbone, shown, self._work.device), shown
+            self._represented[key] = represent(backbone, shown, self._work.device, self._pause), shown
         return self._represented[key]
 
     def _labels(self, source: ImageSource, split: Split) -> tuple[Representations, Watched]:
@@ -95,7 +95,7 @@ class Tasks:
     def _project(self, shown: Watched) -> NDArray[np.float32]:
         network = self._network()
         network.to(self._work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return project(network, shown, self._work.device)
+        return project(network, shown, self._work.device, self._pause)
 
     def _images(self, source: ImageSource, split: Split) -> Watched:
         self._check_seal(split)

@@ -29,7 +29,6 @@ from study.worker.ranks import teammates
 from study.worker.workplace import Resumption, Workplace, trained_attempt, weights_sha256
 
 _FLUSH_EVERY = 10
-_HEARTBEAT_EVERY_S = 2.0
 _AT_EPOCH_ENDS = 0.1  # of the usual time between two checkpoints: at the end of epochs shorter than that, none is due
 
 
@@ -86,16 +85,14 @@ def prepare(work: Workplace, checkpoint: Resumption | None, network: MethodNetwo
 
 def _run(work: Workplace, trainer: Trainer, events: EventWriter, watch: StopWatch, pruner: Pruner | None) -> bool:
     """Train to the end; False when stopped before."""
-    last_heartbeat, last_checkpoint = -_HEARTBEAT_EVERY_S, time.monotonic()
+    last_checkpoint = time.monotonic()
     for records in trainer.run(flush_every=_FLUSH_EVERY, must_stop=stop_together(watch.must_stop, work.device)):
         _write_down(work, trainer, records, events)
         is_epoch_end = trainer.step % trainer.schedule.steps_per_epoch == 0
         if pruner is not None and not trainer.is_done and is_epoch_end:
             pruner.judge(trainer.network, trainer.step // trainer.schedule.steps_per_epoch)
+        work.pulse.train(trainer.step, trainer.schedule.num_steps)
         now = time.monotonic()
-        if now - last_heartbeat >= _HEARTBEAT_EVERY_S:
-            _beat(work, trainer)
-            last_heartbeat = now
         due_s = work.checkpoint_every_s * (_AT_EPOCH_ENDS if is_epoch_end else 1)
         if now - last_checkpoint >= due_s and not trainer.is_done:
             _save(work, trainer, events)
@@ -127,11 +124,6 @@ def _write_down(work: Workplace, trainer: Trainer, records: Sequence[StepRecord]
 def link_result(run: RunPaths) -> None:
     """Link the weights of the attempt that trained into the run."""
     link_once(trained_attempt(run).weights, run.weights)
-
-
-def _beat(work: Workplace, trainer: Trainer) -> None:
-    beat = {"t": time.time(), "step": trainer.step, "num_steps": trainer.schedule.num_steps}
-    write_json(work.attempt.heartbeat, beat)
 
 
 def _save(work: Workplace, trainer: Trainer, events: EventWriter) -> None:

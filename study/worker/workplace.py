@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from study.paths import AttemptPaths, HomePaths, RunPaths
 from study.plan.spec import RunSpec
 from study.training.assemble import build_network, component
 from study.training.checkpoint import load_checkpoint
+from study.worker.pulse import Pulse
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ class Workplace:
     num_processes: int = 1
     num_nodes: int = 1
     log_every: int | None = None
+    pulse: Pulse = field(default_factory=Pulse)
 
     @classmethod
-    def open(cls, attempt: AttemptPaths, spec: RunSpec, job: Mapping[str, Any]) -> Workplace:
-        """Resolve what job.json holds."""
+    def open(
+        cls, attempt: AttemptPaths, spec: RunSpec, job: Mapping[str, Any], pulse: Pulse | None = None
+    ) -> Workplace:
+        """Resolve what job.json holds; other ranks than the first have no pulse."""
         request = job["request"]
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         if accelerator is not None and accelerator.type == "mps":
@@ -54,6 +58,7 @@ class Workplace:
             num_processes=request.get("num_processes", 1),
             num_nodes=(job.get("job") or {}).get("nodes", 1),
             log_every=request.get("log_every"),
+            pulse=pulse or Pulse(),
         )
 
     @property

@@ -123,14 +123,16 @@ def _is_over(executor: WorkerExecutor, attempt: AttemptPaths) -> bool:
 
 
 def _replacement(folder: Path) -> float:
-    """Seconds from the cancelling of a worker to the start of the next attempt in its place."""
+    """Seconds from the killing of a worker to the start of the next attempt in its place.
+
+    Its process is killed: a job that the user cancels is not replaced.
+    """
     study, executor = _executor(folder, _EMPTY, _EMPTY_GB, 1)
     first = _submit(study, executor, "0", 60.0)
     _wait(lambda: executor.poll() is not None and first.claim.exists(), "a run")
     (worker,) = study.existing_workers()
-    job_id = read_json(worker.job)["job_id"]
     begin = time.monotonic()
-    subprocess.run(["scancel", job_id], check=True)
+    os.kill(read_json(worker.started)["pid"], signal.SIGKILL)
     _wait(lambda: executor.poll() is not None and _is_over(executor, first), "the end of the job")
     second = _submit(study, executor, "1", 0.0)
     _wait(lambda: executor.poll() is not None and second.claim.exists(), "a run in its place")

@@ -170,11 +170,11 @@ def test_stop_command(sweep: MakeSweep, finished: tuple[Sweep, Command], tmp_pat
     assert attempt.number == 2
     second.kill()
     second.wait()
-    assert study.manage("stop").output == "Nobody orchestrates stopped; 1 surviving runs were asked to stop.\n"
+    assert study.manage("stop").output == "Nobody orchestrates stopped; 1 run was asked to stop.\n"
     study.wait_until_quiet()
     last = events_of(attempt)[-1]
     assert (last["event"], last["reason"]) == ("stopped", "stop file")
-    assert study.manage("stop").output == "Nobody orchestrates stopped; no surviving runs were asked to stop.\n"
+    assert study.manage("stop").output == "Nobody orchestrates stopped; nothing of it runs.\n"
 
 
 def test_bases_are_stopped_like_any_run(sweep: MakeSweep) -> None:
@@ -193,7 +193,7 @@ def test_bases_are_stopped_like_any_run(sweep: MakeSweep) -> None:
     survivors = study.wait_until_claimed(2)
     second.kill()
     second.wait()
-    assert study.manage("stop").output == "Nobody orchestrates tiny; 2 surviving runs were asked to stop.\n"
+    assert study.manage("stop").output == "Nobody orchestrates tiny; 2 runs were asked to stop.\n"
     study.wait_until_quiet()
     for attempt in survivors:
         assert events_of(attempt)[-1]["event"] == "stopped" and attempt.checkpoint.exists()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import pytest
 from study import registry
 from study.execution.base import belongs_to_another, claimant_lives, intender_lives
 from study.execution.local import LocalExecutor, num_cores, visible_gpus
+from study.journal.endings import EndKind
 from study.journal.files import create_once, read_json, write_json
 from study.journal.process import this_process
-from study.journal.replay import replay_attempt
+from study.journal.replay import AttemptStatus, replay_attempt
+from study.orchestration.policy import reason_to_give_up
 from study.paths import AttemptPaths, HomePaths
+from tests.fakes.mounts import fill, mounted
 from tests.fakes.probes import describe_child
 from tests.fakes.tiny_study import (
     Nowhere,
@@ -330,3 +334,22 @@ input()
     def test_intent_of_our_own(self, executor: LocalExecutor, home: HomePaths) -> None:
         state = replay_attempt(self.intended(home, this_process()))
         assert not belongs_to_another(state) and not executor.is_alive(state)
+
+
+def test_a_process_that_cannot_even_write_how_it_ended(executor: LocalExecutor, tmp_path: Path) -> None:
+    """Its exit code says it. Another start tries again; it is no outcome of the run's parameters."""
+    disk = tmp_path / "disk"
+    with mounted(disk, "size=16m") as is_mounted:
+        if not is_mounted:
+            pytest.skip("only root may mount file systems")
+        attempt = submit(HomePaths(disk / "home"), ENDLESS, executor)
+        wait_for_event(attempt, "step")
+        fill(disk)
+        wait_for(lambda: not is_running(pid_of(attempt)), "its end")
+        state = replay_attempt(attempt)
+        assert not executor.is_alive(state)
+        ending = executor.ending(state)
+        assert state.status is AttemptStatus.STARTED and ending is not None and ending.kind is EndKind.DISK
+        assert f"could not write to the file system mounted at {disk} (0.0 MB of 16.0 MB free)" in ending.message
+        reason = reason_to_give_up([replace(state, verdict=ending)])
+        assert reason is not None and "start the same command again" in reason

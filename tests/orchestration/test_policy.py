@@ -14,7 +14,10 @@ def attempt(kind: EndKind | None = None, *, checkpoint: int = 0, status: Attempt
     return AttemptState(1, status, {}, verdict=verdict, checkpoint_step=checkpoint)
 
 
-@pytest.mark.parametrize("kind", [EndKind.PREEMPTED, EndKind.STOPPED, EndKind.NOT_STARTED])
+BORNE = [EndKind.PREEMPTED, EndKind.STOPPED, EndKind.NOT_STARTED, EndKind.WORKER_CANCELLED]
+
+
+@pytest.mark.parametrize("kind", BORNE)
 def test_what_is_nobodys_fault_is_borne_for_ever(kind: EndKind) -> None:
     assert reason_to_give_up([attempt(kind)] * 1000) is None
 
@@ -29,13 +32,19 @@ def test_what_is_nobodys_fault_is_borne_for_ever(kind: EndKind) -> None:
         (EndKind.LAUNCH_FAILED, 3),
         (EndKind.HUNG, 2),
         (EndKind.LOST, 3),
+        (EndKind.DISK, 1),
     ],
 )
 def test_the_rest_is_tried_so_often_without_progress(kind: EndKind, num_tries: int) -> None:
     assert reason_to_give_up([attempt(kind)] * (num_tries - 1)) is None
     reason = reason_to_give_up([attempt(kind)] * num_tries)
     assert reason is not None
-    for part in (str(kind), "on node1", "so it goes", RULES[kind].advice):
+    for part in (
+        str(kind),
+        "on node1",
+        "so it goes",
+        RULES[kind].advice.format(check_site="python -m study site check FILE"),
+    ):
         assert part in reason
     assert (f"{num_tries} times" in reason) == (num_tries > 1)
 

@@ -46,8 +46,11 @@ def test_without_a_file_this_machine():
 
 
 def test_a_file(tmp_path):
-    path = written(tmp_path, "executor: inline\nslots: 3\ncheckpoint_every_s: 1e1\nlog_every: 5\n")
-    assert load_site(path) == Site("inline", 3, 10.0, log_every=5)
+    path = written(
+        tmp_path,
+        "executor: inline\nslots: 3\ncheckpoint_every_s: 1e1\nlog_every: 5\nhang_patience_s: 60\nquiet_patience_s: 90",
+    )
+    assert load_site(path) == Site("inline", 3, 10.0, log_every=5, hang_patience_s=60, quiet_patience_s=90)
 
 
 def test_slots_may_be_left_to_the_machine(tmp_path):
@@ -116,6 +119,22 @@ def test_everything_that_slurm_may_be_told(tmp_path):
     assert load_site(written(tmp_path, SLURM_FILE)) == Site("slurm", 12, 30.0, "~/studies", slurm)
 
 
+def test_values_of_variables_are_taken_as_they_are_written(tmp_path):
+    text = "executor: slurm\nenvironment: {A: 1.10, B: 010, C: 1e3, D: '7', E: 1_0, F: ''}\n"
+    expected = {"A": "1.10", "B": "010", "C": "1e3", "D": "7", "E": "1_0", "F": ""}
+    assert load_site(written(tmp_path, text)).slurm.environment == expected
+
+
+def test_a_type_of_gpus_may_be_of_some_phases_alone(tmp_path):
+    text = "executor: slurm\ngpu_type: a100\nphases: {tune: {gpus: 1}, confirm: {gpus: 2, gpu_type: h100}}\n"
+    requests = load_site(written(tmp_path, text)).slurm.requests
+    assert [(r.gpus, r.gpu_type) for r in requests.values()] == [(0, "a100"), (1, "a100"), (2, "h100")]
+
+
+def test_memory_is_asked_for_in_whole_megabytes():
+    assert [Resources(memory_gb=gb).memory_mb for gb in (None, 0.001, 0.15, 1, 7.8125)] == [None, 2, 154, 1024, 8000]
+
+
 def test_slurm_needs_no_more_than_its_name(tmp_path):
     site = load_site(written(tmp_path, "executor: slurm"))
     assert (site.slots, site.slurm) == (8, Slurm())
@@ -139,6 +158,19 @@ def test_the_examples_are_right(example):
         ("cpus: 0", ("cpus: must be a whole number above 0",)),
         ("memory_gb: 32G", ("memory_gb: must be a number of gigabytes above 0, but got '32G'; write 32",)),
         ("time_min: 1-12:00:00", ("time_min: must be a number of minutes above 0, but got '1-12:00:00'; write 2160",)),
+        ("memory_gb: 0.0004", ("memory_gb: must lie between 0.001 (1 MB) and", "but got 0.0004")),
+        ("memory_gb: 1.0e+300", ("memory_gb: must lie between",)),
+        (
+            "time_min: 2.5",
+            ("time_min: must be a whole number of minutes, because SLURM knows no parts of them; write 3",),
+        ),
+        ("time_min: 1.0e+9", ("time_min: must be at most 10000000 minutes",)),
+        ("warning_s: 0.4", ("warning_s: must be a whole number of seconds", "write 1")),
+        ("warning_s: 70000\ntime_min: 5000", ("warning_s: must be at most 65535 seconds",)),
+        ("setup: ['#SBATCH --mem=1T']", ("setup: [0] must be a shell line", "would be taken for an option of sbatch")),
+        ("hang_patience_s: 0", ("hang_patience_s: must be a number of seconds above 0",)),
+        ("quiet_patience_s: x", ("quiet_patience_s: must be a number of seconds above 0",)),
+        ("phases: {tune: {gpu_type: a100}}", ("phases.tune.gpu_type: 'a100' says which GPUs, but not how many",)),
         ("gpu_type: a100", ("gpu_type: 'a100' says which GPUs, but not how many; write `gpus: 1`",)),
         ("exclude: node1", ("exclude: must be a list such as [node1, node2], but got 'node1'",)),
         ("exclude: [node1, 3]", ("exclude: [1] must be text, but got 3",)),

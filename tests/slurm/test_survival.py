@@ -21,7 +21,7 @@ from study.orchestration.forecast import count_runs
 from study.paths import AttemptPaths, PoolPaths
 from study.plan.load import load_plan
 from tests.fakes.command import Command, Sweep, pid_of
-from tests.fakes.slurm_cluster import SlurmCluster
+from tests.fakes.slurm_cluster import NODES, SlurmCluster
 from tests.fakes.tiny_study import is_running, wait_for, weights_of
 
 ROOT = Path(__file__).parents[2]
@@ -130,17 +130,122 @@ def test_a_node_is_lost(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Un
     assert f"--exclude={node}" in next(last.log.glob("*_submission.sh")).read_text()
 
 
-def test_cancelled_by_the_user(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
-    """The rest goes on; what was cancelled is respected until the user starts the command again."""
+def test_a_running_worker_that_the_user_cancels(
+    cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed
+) -> None:
+    """It is not replaced, and the other one carries on what it ran."""
     study = sweep()
     command = study.start()
     job_id, _ = job_of(study.wait_until_training(), cluster)
     cluster.cancel(job_id)
-    assert command.wait(240) == 3, command.output
-    assert {kind for kind, _ in verdicts(study)} == {EndKind.CANCELLED}
-    assert "cancelled by the user" in command.output and "Start the same command again" in command.output
+    finish(command)
+    check_complete(study, undisturbed)
+    assert {kind for kind, _ in verdicts(study)} == {EndKind.WORKER_CANCELLED}
+    assert (
+        command.output.count(f"You cancelled job {job_id}: it is not replaced; the study goes on with at most 1 job")
+        == 1
+    )
+    assert len(study.study.existing_workers()) == 2
+
+
+def test_pending_workers_that_the_user_cancels(
+    cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed
+) -> None:
+    """With the last one the study ends, and says how it goes on."""
+    study = sweep()
+    for node in NODES:
+        cluster.drain(node)
+    command = study.start()
+    first, second = wait_for(lambda: len(cluster.jobs()) == 2 and list(cluster.jobs()), "two jobs", 60)
+    wait_for(lambda: "wait: nodes that could be used are down, drained or reserved" in command.output, "word of it", 20)
+    cluster.cancel(first)
+    wait_for(lambda: f"You cancelled job {first}: it is not replaced" in command.output, "word of that", 20)
+    cluster.cancel(second)
+    assert command.wait(60) == 130, command.output
+    assert f"You cancelled job {second}: no job of the study is left." in command.output
+    assert (
+        "Stopped; nothing is lost. To carry on: python " in command.output and str(study.options[1]) in command.output
+    )
+    assert len(study.study.existing_workers()) == 2 and not cluster.jobs()
+    for node in NODES:
+        cluster.resume(node)
     finish(study.start())
     check_complete(study, undisturbed)
+
+
+@pytest.mark.slurm_slow
+def test_jobs_of_their_own_that_the_user_cancels(
+    cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed
+) -> None:
+    """The run was meant: it waits for the next start. The study goes on with one job fewer."""
+    study = sweep(mode="jobs")
+    command = study.start()
+    attempt = study.wait_until_training()
+    job_id, _ = job_of(attempt, cluster)
+    cluster.cancel(job_id)
+    assert command.wait(240) == 3, command.output
+    assert {kind for kind, _ in verdicts(study)} == {EndKind.CANCELLED}
+    assert f"You cancelled job {job_id}: it is not replaced" in command.output
+    assert re.search(r"1 run failed\. To try again: python .* --site ", command.output)
+    finish(study.start())
+    check_complete(study, undisturbed)
+
+
+@pytest.mark.slurm_slow
+@pytest.mark.parametrize(
+    ("state", "said", "done"),
+    [
+        (
+            "drain",
+            "SLURM refused a job (the partition takes no jobs at present)",
+            "SLURM takes these jobs again (it took",
+        ),
+        (
+            "inactive",
+            "SLURM refused a job (the partition takes no jobs at present)",
+            "SLURM takes these jobs again (it took",
+        ),
+        ("down", "2 SLURM jobs wait: the partition takes no jobs at present (PartitionDown)", "waits any more because"),
+    ],
+)
+def test_a_partition_that_takes_no_jobs_is_waited_for(
+    cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed, state: str, said: str, done: str
+) -> None:
+    study = sweep()
+    cluster.run("scontrol", "update", "partitionname=gpu", f"state={state}")
+    try:
+        command = study.start()
+        wait_for(lambda: said in command.output, "word of it", 60)
+        time.sleep(15)
+        assert command.is_running and command.output.count(said) == 1
+    finally:
+        cluster.run("scontrol", "update", "partitionname=gpu", "state=up")
+    finish(command)
+    check_complete(study, undisturbed)
+    assert command.output.count(done) == 1 and verdicts(study) == []
+
+
+@pytest.mark.slurm_slow
+def test_a_request_that_no_cluster_of_this_kind_will_ever_start_is_given_up(
+    cluster: SlurmCluster, sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLURM takes it and lets it wait: a limit that was lowered after the check."""
+    study = sweep(*UNTUNED)
+    cluster.run("scontrol", "update", "partitionname=gpu", "state=down")
+    command = study.start()
+    wait_for(lambda: "(PartitionDown)" in command.output, "jobs that wait", 60)
+    cluster.run("scontrol", "update", "partitionname=gpu", "maxtime=10")
+    try:
+        cluster.run("scontrol", "update", "partitionname=gpu", "state=up")
+        wait_for(
+            lambda: "it asks for more than the partition allows (PartitionTimeLimit)" in command.output, "word", 60
+        )
+        assert "mend the site file. What waits is given up when that lasts for 5 min" in command.output
+        assert command.wait(900) == 3, command.output
+        assert "SLURM cannot start such jobs: PartitionTimeLimit" in command.output
+        assert not cluster.jobs() and {kind for kind, _ in verdicts(study)} == {EndKind.LAUNCH_FAILED}
+    finally:
+        cluster.run("scontrol", "update", "partitionname=gpu", "maxtime=60")
 
 
 def test_the_controller_restarts(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undisturbed) -> None:
@@ -226,10 +331,28 @@ def test_stop_now(cluster: SlurmCluster, sweep: MakeSweep, undisturbed: Undistur
     command = study.start()
     study.wait_until_training()
     assert study.manage("stop", "--now").wait() == 0
-    assert command.wait(20) == 130
+    assert command.wait(80) == 130
     wait_for(lambda: not cluster.jobs(), "the end of all jobs", 15)
+    assert "Stopped; nothing is lost. To carry on" in command.output, "nothing runs any more, and nothing else is said"
+    assert {kind for kind, _ in verdicts(study)} == {EndKind.STOPPED}
     finish(study.start())
     check_complete(study, undisturbed)
+
+
+@pytest.mark.parametrize("mode", ["workers", pytest.param("jobs", marks=pytest.mark.slurm_slow)])
+def test_stop_now_over_jobs_that_wait(cluster: SlurmCluster, sweep: MakeSweep, mode: str) -> None:
+    study = sweep(mode=mode)
+    for node in NODES:
+        cluster.drain(node)
+    command = study.start()
+    wait_for(lambda: "wait: nodes that could be used" in command.output, "jobs that wait", 60)
+    assert "running: nothing; in line: 2 runs" in wait_for(
+        lambda: "in line" in command.output and command.output, "their number", 30
+    )
+    assert study.manage("stop", "--now").wait() == 0
+    assert command.wait(60) == 130
+    assert "Stopped; nothing is lost. To carry on" in command.output and not cluster.jobs()
+    assert study.manage("stop", "--now").output == "Nobody orchestrates tiny; nothing of it runs.\n"
 
 
 @pytest.mark.slurm_slow
@@ -317,4 +440,4 @@ def test_jobs_that_cannot_start(cluster: SlurmCluster, sweep: MakeSweep) -> None
     assert command.wait(240) == 3, command.output
     assert "launch failed" in command.output
     assert "the module system is on fire" in command.output
-    assert "python -m study site check FILE" in command.output
+    assert f"Try the site: python -m study site check {study.options[1]}" in command.output

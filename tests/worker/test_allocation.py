@@ -9,13 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from study.journal.files import read_json, write_json
 from study.journal.replay import AttemptStatus, replay_attempt
 from study.paths import AttemptPaths, RunPaths, WorkerPaths
 from study.worker.allocation import Leaving, gpu_of
-from tests.fakes.tiny_study import wait_for
+from tests.fakes.mounts import fill, mounted
+from tests.fakes.tiny_study import is_running, wait_for
 
 _ROOT = Path(__file__).parents[2]
 
@@ -103,6 +105,34 @@ def test_a_killed_or_broken_process_is_reported_and_harms_nobody(worker) -> None
     assert one.wait_for_end_of(3)["exit_code"] == 0
     assert [status(a) for a in (killed, broken, fine)] == [AttemptStatus.STARTED] * 2 + [AttemptStatus.FINISHED]
     assert broken.stdout.read_text() == "something broke\n", "every attempt has logs of its own"
+
+
+def test_a_full_disk_is_waited_out_and_nothing_remains_unsaid(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with mounted(disk, "size=2m") as is_mounted:
+        if not is_mounted:
+            pytest.skip("only root may mount file systems")
+        one = Worker(disk, "w0001")
+        try:
+            ends, waits = one.assign("sleep 1"), one.assign()
+            wait_for(ends.claim.exists, "the first")
+            pid = read_json(ends.claim)["pid"]
+            filler = fill(disk)
+            wait_for(lambda: not is_running(pid), "its end")
+            wait_for(lambda: not psutil.Process(one.process.pid).children(), "its burial")
+            assert not one.line.ended(1).exists() and one.process.poll() is None
+            filler.unlink()
+            assert one.wait_for_end_of(1)["exit_code"] == 1
+            assert one.wait_for_end_of(2)["exit_code"] == 0 and status(waits) is AttemptStatus.FINISHED
+        finally:
+            one.process.kill()
+            one.process.communicate()
+
+
+def test_its_own_news_leave_a_sign_for_the_orchestrator(worker) -> None:
+    one = worker(idle_s=0.1)
+    assert one.leave() == Leaving.IDLE
+    assert {file.name for file in one.line.said.iterdir()} == {"w0001-started", "w0001-left"}
 
 
 def test_several_attempts_side_by_side(worker) -> None:

@@ -1,37 +1,42 @@
-"""What both ways of using SLURM share: one watch for all jobs, nodes to avoid, a pause after a refusal."""
+"""What both ways of using SLURM share: one watch for all jobs, nodes to avoid, pauses, and what `scancel` means.
+
+A job that the user cancels is not replaced: from then on the study has at most as many jobs at once as were left, until
+the command is started again; when none is left, nothing more is started and the orchestrator ends. What ran in a
+worker is carried on by the other workers; a job of its own was the run, which waits for the next start. Jobs that
+somebody else cancels, or that this program itself does, do not count.
+"""
 
 from __future__ import annotations
 
 import math
-import re
+import os
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
+from study.errors import counted
 from study.execution.base import Executor, intender_lives, seems_alive
-from study.execution.slurm.state import JobRecord, JobState, JobWatch, never_passes
+from study.execution.slurm.commands import cancel
+from study.execution.slurm.gate import Gate
+from study.execution.slurm.names import Key, key_of, kind_of
+from study.execution.slurm.notices import Notices
+from study.execution.slurm.reasons import reason_of_refusal
+from study.execution.slurm.records import JobRecord, JobState
+from study.execution.slurm.state import JobWatch
 from study.execution.slurm.submission import SubmissionError
+from study.execution.slurm.waiting import WaitingJobs, refused
 from study.journal.endings import Ending, EndKind
 from study.journal.files import read_json
 from study.journal.replay import AttemptState
 from study.paths import AttemptPaths, StudyPaths
 from study.plan.identity import digest
-from study.plan.site import Resources, Slurm
+from study.plan.site import Slurm
 
 _AVOID_S = 1800.0
-_PAUSES_S = (1.0, 5.0, 30.0)  # after so many refusals in a row
-# The controller is away or busy, or jobs of others fill a limit.
-_PASSING = re.compile(
-    r"unable to contact|connect failure|connection refused|socket timed out|timed out|temporar|transport|zero bytes"
-    r"|try again|MaxSubmit|MaxJobCount|QOSMax|AssocMax",
-    re.IGNORECASE,
-)
-
-Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class SlurmSettings:
         site: resources and manners.
         slots: runs at once.
         code: folder that jobs import the framework from.
-        max_jobs: jobs of this study at once, the cluster's limit included.
+        max_jobs: jobs of this study at once, the cluster's limit included; None: as many as the slots need.
         max_array_size: members of one array.
     """
 
@@ -51,42 +56,22 @@ class SlurmSettings:
     site: Slurm
     slots: int
     code: Path
-    max_jobs: int = 1000
+    max_jobs: int | None = None
     max_array_size: int = 1000
 
-
-@dataclass
-class Refusals:
-    """Submissions that SLURM refused, lately and in a row."""
-
-    count: int = 0
-    pauses: int = 0
-    until: float = 0.0
-
-    def add(self, *, is_passing: bool) -> None:
-        """Wait longer and longer; what passes by itself does not count."""
-        self.until = time.monotonic() + _PAUSES_S[min(self.pauses, len(_PAUSES_S) - 1)]
-        self.pauses += 1
-        self.count += not is_passing
-
     @property
-    def may_try(self) -> bool:
-        """Whether it is time to try again."""
-        return time.monotonic() >= self.until
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether what waits is to be given up."""
-        return self.count >= len(_PAUSES_S)
+    def most_jobs(self) -> int:
+        """Jobs at once: what the slots need, within the limits."""
+        needed = math.ceil(self.slots / self.site.runs_per_job)
+        return needed if self.max_jobs is None else min(needed, self.max_jobs)
 
 
-@dataclass
-class _News:
-    lines: list[str] = field(default_factory=list)
+@dataclass(frozen=True)
+class Waiting:
+    """An attempt that no job has got yet, and the kind of job that it needs."""
 
-    def take(self) -> list[str]:
-        lines, self.lines = self.lines, []
-        return lines
+    attempt: AttemptPaths
+    kind: str
 
 
 class SlurmExecutor(Executor):
@@ -98,26 +83,42 @@ class SlurmExecutor(Executor):
         self._settings, self.slots = settings, settings.slots
         self._watch = JobWatch(settings.site.poll_s)
         self._asking: Thread | None = None
-        self._backlog: dict[Key, AttemptPaths] = {}
+        self._backlog: dict[Key, Waiting] = {}
         self._given_up: dict[Key, Ending] = {}
         self._bad_nodes: dict[str, float] = {}
-        self._refusals = Refusals()
-        self._news = _News()
+        self._gates: dict[str, Gate] = defaultdict(Gate)
+        self._notices = Notices()
+        self._waiting_jobs = WaitingJobs(self._notices)
+        self._alive_once: set[str] = set()  # jobs that this orchestrator has submitted, or seen in the queue
+        self._cancelled: set[str] = set()  # jobs that it has cancelled itself
+        self._most_jobs, self._last_cancelled = settings.most_jobs, ""
         home = digest({"home": str(settings.study.root.parent)})[:6]
         self._prefix = f"study-{home}-{settings.study.root.name}-"
+        requests = settings.site.requests.values()
+        self._requests = {kind_of(resources, settings.site, settings.code): resources for resources in requests}
+
+    def closed(self) -> str | None:
+        """The user has cancelled all jobs: nothing is started any more."""
+        return (
+            None
+            if self._most_jobs > 0 or not self._last_cancelled
+            else f"You cancelled {self._last_cancelled}: no job of the study is left."
+        )
+
+    def submit(self, attempt: AttemptPaths) -> dict[str, object]:
+        """Take the attempt in; it is handed to SLURM in the next `poll`."""
+        job = read_json(attempt.job)
+        site = self._settings.site
+        resources = site.phases.get(str(job["phase"]), site.resources)
+        self._backlog[key_of(job)] = Waiting(attempt, kind_of(resources, site, self._settings.code))
+        self._given_up.pop(key_of(job), None)
+        return {}
 
     def _ask(self, *, force: bool = False) -> None:
         """Ask SLURM when it is time, in a thread: a scheduler in trouble may take half a minute to say nothing."""
         if self._asking is None or not self._asking.is_alive():
             self._asking = Thread(target=self._watch.refresh, kwargs={"force": force}, daemon=True)
             self._asking.start()
-
-    def submit(self, attempt: AttemptPaths) -> dict[str, object]:
-        """Take the attempt in; it is handed to SLURM in the next `poll`."""
-        key = key_of(read_json(attempt.job))
-        self._backlog[key] = attempt
-        self._given_up.pop(key, None)
-        return {}
 
     def _is_alive_elsewhere(self, attempt: AttemptState) -> bool:
         """Whether an attempt lives that no job has got: it waits here, or runs outside of SLURM."""
@@ -135,62 +136,85 @@ class SlurmExecutor(Executor):
         given_up = self._given_up.get(key_of(attempt.job))
         return given_up or Ending(EndKind.NOT_STARTED, "its orchestrator ended before SLURM got it")
 
-    def _resources(self, phase: str) -> Resources:
-        return self._settings.site.phases.get(phase, self._settings.site.resources)
-
     def _exclude(self) -> list[str]:
         """Nodes that have been lost lately."""
         now = time.monotonic()
         self._bad_nodes = {node: t for node, t in self._bad_nodes.items() if now - t < _AVOID_S}
         return sorted(self._bad_nodes)
 
-    def _try(self, submit: Callable[[list[str]], None]) -> bool:
-        """Submit something; when SLURM refuses, wait, and after some refusals give up what waits."""
-        if not self._refusals.may_try:
+    def _try(self, kind: str, submit: Callable[[list[str]], None]) -> bool:
+        """Submit a job of a kind, if it is time; a refusal brings a pause, and one that lasts gives up what waits."""
+        gate = self._gates[kind]
+        if not gate.is_open:
             return False
+        exclude = self._exclude()
         try:
-            submit(self._exclude())
+            submit(exclude)
         except SubmissionError as error:
-            # A limit on submissions passes too, but SLURM names it together with limits that do not.
-            is_passing = not never_passes(str(error)) and (bool(_PASSING.search(str(error))) or self._has_jobs())
-            self._refusals.add(is_passing=is_passing)
-            self._bad_nodes.clear()  # perhaps nothing is left beside them
-            will_try = "; trying again until it takes it" if is_passing else ""
-            self._news.lines.append(f"SLURM refused a job: {error}{will_try}")
-            if self._refusals.is_hopeless:
-                self._give_up_backlog(Ending(EndKind.LAUNCH_FAILED, f"SLURM refuses jobs: {error}"))
+            reason = reason_of_refusal(str(error))
+            gate.refuse(reason, counts=not exclude)  # perhaps nothing is left beside the nodes that are avoided
+            self._bad_nodes.clear()
+            self._notices.begin(("refused", kind, reason.text), refused(reason), "SLURM takes these jobs again")
+            if gate.is_hopeless:
+                self._give_up(kind, Ending(EndKind.LAUNCH_FAILED, f"SLURM refuses jobs: {reason.text}"))
             return False
-        self._refusals = Refusals()
+        gate.accept()
+        self._notices.end("refused", kind)
         return True
 
     @abstractmethod
-    def _has_jobs(self) -> bool:
-        """Whether jobs of this study are with SLURM."""
+    def _give_up(self, kind: str, ending: Ending) -> None:
+        """Give up the attempts that wait for a kind of job."""
 
-    def _give_up_backlog(self, ending: Ending) -> None:
-        self._given_up.update(dict.fromkeys(self._backlog, ending))
-        self._backlog.clear()
+    def _cancel(self, job_ids: Sequence[str]) -> bool:
+        """Cancel jobs for a reason of this program's own; says whether SLURM has obeyed."""
+        self._cancelled.update(job_ids)
+        self._watch.hurry()
+        return cancel(job_ids)
 
     def _learn(self, record: JobRecord) -> None:
-        """Avoid a node that was lost."""
+        """Avoid a node that was lost, and remember which jobs were there."""
         if record.state is JobState.NODE_LOST and record.node:
             self._bad_nodes[record.node] = time.monotonic()
+        if record.state in (JobState.QUEUED, JobState.HELD, JobState.RUNNING, JobState.PAUSED):
+            self._alive_once.add(record.job_id)
 
-    def _report_waiting(self, record: JobRecord) -> None:
-        """Tell people about jobs that will not start by themselves."""
-        if record.state is JobState.HELD:
-            self._news.lines.append(f"SLURM holds job {record.job_id}; release it: scontrol release {record.job_id}")
-        elif record.state is JobState.QUEUED and record.never_runnable:
-            self._news.lines.append(
-                f"SLURM cannot start job {record.job_id}: {record.reason}; mend the site file, or scancel the job"
-            )
+    def _respect(self, ended: Iterable[JobRecord], num_before: int) -> None:
+        """Go on with fewer jobs when the user has cancelled some.
 
+        Args:
+            ended: jobs that are seen to have ended now.
+            num_before: jobs that there were until now.
+        """
+        ids = [record.job_id for record in ended if self._is_users_will(record)]
+        if not ids:
+            return
+        self._most_jobs = max(0, min(self._most_jobs, num_before - len(ids)))
+        self._last_cancelled = f"job{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
+        if self._most_jobs:
+            left = f"the study goes on with at most {counted(self._most_jobs, 'job')} at once until you start it again"
+            they_are = "they are" if len(ids) > 1 else "it is"
+            self._notices.say(f"You cancelled {self._last_cancelled}: {they_are} not replaced; {left}")
 
-def key_of(job: Mapping[str, Any]) -> Key:
-    """What identifies an attempt within a home; its orchestrator may have been killed before it wrote that down."""
-    return str(job.get("run_id")), int(job.get("attempt", 0))
+    def _is_users_will(self, record: JobRecord) -> bool:
+        """Whether the user has cancelled a job that this orchestrator knew."""
+        is_known = record.job_id in self._alive_once and record.job_id not in self._cancelled
+        return is_known and record.state is JobState.CANCELLED and record.cancelled_by in (None, os.getuid())
 
+    def _by_our_hand(self, record: JobRecord) -> Ending | None:
+        """The ending of what this program has cancelled together with its job."""
+        if record.state is JobState.CANCELLED and record.job_id in self._cancelled:
+            return Ending(EndKind.STOPPED, f"asked to stop; its job {record.job_id} was cancelled", record.node)
+        return None
 
-def num_jobs(runs: int, runs_per_job: int) -> int:
-    """How many jobs it takes."""
-    return math.ceil(runs / runs_per_job)
+    def _look_why_jobs_wait(self, queued: Iterable[tuple[str, JobRecord]], started: Collection[str]) -> None:
+        """Tell people, and give up what will never start.
+
+        Args:
+            queued: kind and record of the jobs that wait.
+            started: kinds of which a job runs.
+        """
+        for kind, found in self._waiting_jobs.look(queued, started, self._watch.num_answers).items():
+            message = f"SLURM cannot start such jobs: {found.reason.text} ({found.reason.meaning})"
+            self._cancel(found.job_ids)
+            self._give_up(kind, Ending(EndKind.LAUNCH_FAILED, message))

@@ -108,7 +108,7 @@ def _lacks(resources: Resources, node: Node) -> set[str]:
     meets = {
         "gpus": node.num_gpus(resources.gpu_type) >= resources.gpus,
         "cpus": node.num_cpus >= resources.cpus,
-        "memory_gb": node.memory_mb >= round((resources.memory_gb or 0) * 1024),
+        "memory_gb": node.memory_mb >= (resources.memory_mb or 0),
         "constraint": resources.constraint is None or _satisfies(resources.constraint, node.features),
     }
     return {key for key, is_met in meets.items() if not is_met}

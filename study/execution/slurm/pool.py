@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from study.execution.slurm.base import Key, key_of
+from study.execution.slurm.arrivals import Arrivals, Round
+from study.execution.slurm.names import Key, key_of
 from study.journal.files import create_once, read_json, read_json_or_none, write_json
 from study.journal.process import this_process
 from study.paths import AttemptPaths, PoolPaths
-from study.plan.identity import digest
-from study.plan.site import Resources, Slurm
 
 
 class Pool:
-    """The orchestrator's side of a line of orders.
+    """The orchestrator's side of a line of orders: what was known when somebody looked last.
 
     Attributes:
         paths: the line.
@@ -28,13 +26,17 @@ class Pool:
         self.paths = paths
         self.orders: dict[int, AttemptPaths] = {}
         self._num_assigned = 0
+        self._open: dict[int, None] = {}  # numbers whose end is waited for, in the order in which that began
         self._keys: dict[int, Key] = {}
         self._takers: dict[int, str | None] = {}
         self._endings: dict[int, Mapping[str, Any]] = {}
+        self._forgotten: set[int] = set()
+        self._taken, self._ended, self._said = (Arrivals(f) for f in (paths.all_taken, paths.all_ended, paths.said))
+        self._round = Round[int]()
 
     @property
     def name(self) -> str:
-        """What `pool_of` calls it."""
+        """What `kind_of` calls it."""
         return self.paths.name
 
     @property
@@ -52,34 +54,66 @@ class Pool:
         """Number of the first order that may still be taken, now or later."""
         return min(self.waiting, default=self._num_assigned + 1)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the end of an order is waited for."""
+        return bool(self._open)
+
     def adopt(self) -> None:
-        """Read what an earlier orchestrator has assigned."""
+        """Read what an earlier orchestrator has assigned, and what has become of it."""
         while (order := read_json_or_none(self.paths.assigned(self._num_assigned + 1))) is not None:
             self._num_assigned += 1
             self.orders[self._num_assigned] = AttemptPaths(Path(order["attempt"]))
-        self.look()
-
-    def look(self) -> None:
-        """Read what workers answer."""
         for number in list(self.orders):
-            if self.is_taken(number) and (self.taker(number) is None or self.ending(number) is not None):
-                del self.orders[number]
+            self.read(number)
+
+    def look(self) -> list[str]:
+        """Take in what has news, by few operations however many orders there are.
+
+        Returns:
+            Names of workers that say to have started or to be leaving.
+        """
+        arrived = [int(name.partition(".")[0]) for name in (*self._taken.new(), *self._ended.new())]
+        for number in {*arrived, *self._round.next(self._open)}:
+            if number in self._open:
+                self.read(number)
+        return [name.rpartition("-")[0] for name in self._said.new()]
+
+    def read(self, number: int) -> None:
+        """Read by its name what has become of an order."""
+        if number not in self._takers and (taken := read_json_or_none(self.paths.taken(number))) is not None:
+            self._takers[number] = taken["worker"]
+        taker = self._takers.get(number)
+        if taker is not None and number not in self._endings:
+            ending = read_json_or_none(self.paths.ended(number))
+            if ending is not None:
+                self._endings[number] = ending
+        if self._is_over(number):
+            self.orders.pop(number, None)
+            self._open.pop(number, None)
+        else:
+            self._open[number] = None
 
     def is_taken(self, number: int) -> bool:
         """Whether a worker has taken an order, or the orchestrator has taken it back."""
-        if number not in self._takers and (taken := read_json_or_none(self.paths.taken(number))) is not None:
-            self._takers[number] = taken["worker"]
+        self._meet(number)
         return number in self._takers
 
     def taker(self, number: int) -> str | None:
         """Name of the worker's folder that has taken an order; None: nobody has, or it was taken back."""
-        return self._takers[number] if self.is_taken(number) else None
+        self._meet(number)
+        return self._takers.get(number)
 
     def ending(self, number: int) -> Mapping[str, Any] | None:
         """How the process of an order ended, or None."""
-        if number not in self._endings and (ending := read_json_or_none(self.paths.ended(number))) is not None:
-            self._endings[number] = ending
+        self._meet(number)
         return self._endings.get(number)
+
+    def forget(self, number: int) -> None:
+        """Wait no more for the end of an order, whose worker's job is over."""
+        self._forgotten.add(number)
+        self.orders.pop(number, None)
+        self._open.pop(number, None)
 
     def log(self, number: int) -> Path:
         """Where an order's attempt has written its errors."""
@@ -96,6 +130,7 @@ class Pool:
             self.adopt()  # an orchestrator that has lost its lease was here
         self._num_assigned = number
         self.orders[number] = attempt
+        self._open[number] = None
 
     def key(self, number: int) -> Key | None:
         """Which attempt an order is for; None: there is no such order."""
@@ -106,21 +141,29 @@ class Pool:
             self._keys[number] = tuple(order["key"])
         return self._keys[number]
 
-    def has_worked(self, worker: str) -> bool:
-        """Whether a worker has taken an order of this orchestrator's time, or one that it adopted."""
-        return worker in self._takers.values()
+    def taken_by(self, worker: str) -> list[int]:
+        """Orders of this orchestrator's time, or that it adopted, that a worker has taken."""
+        return [number for number, taker in self._takers.items() if taker == worker]
+
+    def has_ended(self, number: int) -> bool:
+        """Whether the process of an order is known to have ended."""
+        return number in self._endings
 
     def take_back(self, number: int) -> bool:
         """Make sure that no worker takes an order; False when one has."""
         create_once(self.paths.taken(number), {"worker": None, "t": time.time(), **this_process()})
-        return self.is_taken(number) and self._takers[number] is None
+        self.read(number)
+        return number in self._takers and self._takers[number] is None
 
     def empty(self) -> list[Key]:
         """Take back all that waits; returns which attempts that concerns."""
         return [key for n in self.waiting if self.take_back(n) and (key := self.key(n)) is not None]
 
+    def _meet(self, number: int) -> None:
+        """Begin to wait for the end of an order, perhaps one of another study's."""
+        if number not in self._open and not self._is_over(number):
+            self.read(number)
 
-def pool_of(resources: Resources, site: Slurm, code: Path) -> str:
-    """Name of the workers that are alike: resources, set-up and code."""
-    manner = {"setup": site.setup, "python": site.python, "environment": dict(site.environment), "code": str(code)}
-    return digest({**asdict(resources), **manner, "runs_per_job": site.runs_per_job})[:8]
+    def _is_over(self, number: int) -> bool:
+        is_taken_back = number in self._takers and self._takers[number] is None
+        return number in self._endings or is_taken_back or number in self._forgotten

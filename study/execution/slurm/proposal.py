@@ -87,6 +87,10 @@ def describe_site(site: Site, cluster: Cluster) -> Iterator[str]:
         yield f"{prefix}one job has {describe_request(resources)} for {resources.time_min:g} minutes"
         for partition in cluster.partitions_of(resources):
             yield f"{prefix}partition {describe_partition(partition)}"
+            if not partition.is_up:
+                up = ", ".join(other.name for other in cluster.partitions if other.is_up) or "none"
+                waits = f"nothing starts in {partition.name} at present; a study waits until it is up"
+                yield f"{prefix}{waits}. Up now: {up}"
             nodes = fitting_nodes(resources, partition)
             num_up = sum(node.is_up for node in nodes)
             yield f"{prefix}{len(nodes)} of its {len(partition.nodes)} nodes fit, {num_up} of them are up"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from study.execution.slurm.base import key_of
+from study.execution.slurm.arrivals import Round
+from study.execution.slurm.names import key_of
 from study.execution.slurm.pool import Pool
 from study.execution.slurm.state import JobWatch
 from study.execution.slurm.worker import Worker
 from study.journal.replay import AttemptState
 from study.paths import PoolPaths, StudyPaths, WorkerPaths
+
+_LIST_EVERY_S = 2.0  # the workers of another study
 
 
 class Roster:
@@ -28,6 +32,8 @@ class Roster:
         self.pools: dict[str, Pool] = {}
         self._foreign: dict[Path, Worker] = {}
         self._foreign_pools: dict[Path, Pool] = {}
+        self._listed: dict[Path, float] = {}
+        self._round, self._foreign_round = Round[Worker](), Round[Worker]()
         for paths in study.existing_workers():
             if paths.job.exists():
                 self._meet(paths, self.workers)
@@ -46,22 +52,40 @@ class Roster:
         return worker
 
     def look(self) -> None:
-        """Read what workers say, and forget the orders of those whose jobs are over."""
-        for worker in self.living:
-            worker.look()
+        """Take in what workers say, by few operations however many there are; forget orders whose jobs are over."""
+        living = self.living
+        news = self._round.next(living)
+        busy = {worker.pool for worker in living}
         for pool in self.pools.values():
-            pool.look()
+            if pool.name not in busy and not pool.is_open:
+                continue
+            said = [self.workers.get(pool.paths.worker(name).root) for name in pool.look()]
+            news += [worker for worker in said if worker is not None and worker.record is None]
             for number in pool.running:
                 taker = self.taker(pool, number)
                 if taker is not None and taker.record is not None:
-                    del pool.orders[number]
-        # What another orchestrator has not acknowledged is read anew when somebody asks.
-        self._foreign = {root: worker for root, worker in self._foreign.items() if worker.job_id is not None}
-        for worker in self._foreign.values():
-            if worker.record is None:
+                    pool.forget(number)
+        for worker in dict.fromkeys(news):
+            worker.look()
+        self._look_at_others()
+
+    def _look_at_others(self) -> None:
+        """The same for workers and lines of other studies, as far as they matter here."""
+        open_ones = [worker for worker in self._foreign.values() if worker.record is None]
+        news = self._foreign_round.next(open_ones)
+        for pool in self._foreign_pools.values():
+            if pool.is_open:
+                said = (self._foreign.get(pool.paths.worker(name).root) for name in pool.look())
+                news += [worker for worker in said if worker is not None]
+        for worker in dict.fromkeys(news):
+            if worker.job_id is None:  # its orchestrator may have acknowledged it since
+                del self._foreign[worker.paths.root]
+                self._meet(worker.paths, self._foreign)
+            else:
                 worker.look()
-                record = self._watch.state(worker.job_id or "")
-                worker.record = record if record.is_over else None
+        for worker in open_ones:
+            record = self._watch.state(worker.job_id or "")
+            worker.record = record if record.is_over else None
 
     def order_of(self, attempt: AttemptState) -> tuple[Pool | None, int]:
         """The line that an attempt was put into, perhaps one of another study, and the order's number."""
@@ -87,12 +111,19 @@ class Roster:
 
     def is_manned(self, pool: Pool) -> bool:
         """Whether somebody takes from a line, or will as soon as SLURM starts it."""
-        if self.is_own(pool):
-            workers = self.living
-        else:
-            study = StudyPaths(pool.paths.root.parent.parent)
-            workers = [self._meet(paths, self._foreign) for paths in study.existing_workers() if paths.job.exists()]
+        study = StudyPaths(pool.paths.root.parent.parent)
+        workers = self.living if self.is_own(pool) else self._workers_of(study)
         return any(worker.pool == pool.name and worker.is_staying for worker in workers)
+
+    def _workers_of(self, study: StudyPaths) -> list[Worker]:
+        """The workers of another study."""
+        now = time.monotonic()
+        if now - self._listed.get(study.root, -float("inf")) >= _LIST_EVERY_S:
+            self._listed[study.root] = now
+            for paths in study.existing_workers():
+                if paths.job.exists():
+                    self._meet(paths, self._foreign)
+        return [worker for root, worker in self._foreign.items() if root.parent == study.workers]
 
     def has_taker(self, name: str) -> bool:
         """Whether a worker takes orders of the study's pool of that name now."""

@@ -11,7 +11,7 @@ from study.execution.slurm.workers import WorkerExecutor
 from study.paths import StudyPaths
 from study.plan.site import Mode, Slurm
 
-_UNLIMITED = 1000
+_USUAL_ARRAY = 1000  # members, where the cluster does not say how many it takes
 
 
 def slurm_executor(study: StudyPaths, site: Slurm, slots: int, code: Path) -> SlurmExecutor:
@@ -24,10 +24,10 @@ def slurm_executor(study: StudyPaths, site: Slurm, slots: int, code: Path) -> Sl
         code: folder that jobs import the framework from.
     """
     cluster = read_cluster()
-    allowed, sizes = [site.max_jobs or _UNLIMITED], [_UNLIMITED]
+    limits, max_array_size = [site.max_jobs], _USUAL_ARRAY
     if cluster is not None:
-        limits = [cluster.submit_limit(resources) for resources in site.requests.values()]
-        allowed += [limit for limit in limits if limit is not None]
-        sizes.append(cluster.max_array_size)
-    settings = SlurmSettings(study, site, slots, code, max_jobs=min(allowed), max_array_size=min(sizes))
+        limits += [cluster.submit_limit(resources) for resources in site.requests.values()]
+        max_array_size = cluster.max_array_size
+    max_jobs = min((max(1, limit) for limit in limits if limit is not None), default=None)
+    settings = SlurmSettings(study, site, slots, code, max_jobs, max_array_size)
     return WorkerExecutor(settings) if site.mode is Mode.WORKERS else JobExecutor(settings)

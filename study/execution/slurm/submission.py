@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 from submitit.helpers import clean_env
 
 from study.errors import StudyError
+from study.execution.slurm.directives import directives
+from study.journal.files import named
+from study.journal.trouble import OF_A_DISK
 from study.plan.site import Resources, Slurm
 from study.worker.allocation import execute, serve
 
@@ -45,8 +49,8 @@ def submit_worker(
     Raises:
         SubmissionError: `sbatch` refused.
     """
-    executor = _executor(folder, name, resources, slurm, code, exclude)
-    with _submitting():
+    with _submitting(folder):
+        executor = _executor(folder, name, resources, slurm, code, exclude)
         return str(executor.submit(serve, str(worker_dir)).job_id)
 
 
@@ -72,48 +76,34 @@ def submit_attempts(
     Raises:
         SubmissionError: `sbatch` refused.
     """
-    executor = _executor(folder, name, resources, slurm, code, exclude)
-    with _submitting():
+    with _submitting(folder):
+        executor = _executor(folder, name, resources, slurm, code, exclude, len(attempts))
         if len(attempts) == 1:
             return [str(executor.submit(execute, str(attempts[0])).job_id)]
         return [str(job.job_id) for job in executor.map_array(execute, [str(attempt) for attempt in attempts])]
 
 
 def _executor(
-    folder: Path, name: str, resources: Resources, slurm: Slurm, code: Path, exclude: Sequence[str]
+    folder: Path, name: str, resources: Resources, slurm: Slurm, code: Path, exclude: Sequence[str], size: int = 1
 ) -> submitit.SlurmExecutor:
-    excluded = [*resources.exclude, *exclude]
     parameters: dict[str, Any] = {
+        **{name.replace("-", "_"): value for name, value in directives(resources, exclude).items()},
         "job_name": name,
-        "time": max(1, round(resources.time_min)),
         "ntasks_per_node": 1,
-        "cpus_per_task": resources.cpus,
-        "signal_delay_s": round(slurm.warning_s),
-        "partition": resources.partition,
-        "account": resources.account,
-        "qos": resources.qos,
-        "constraint": resources.constraint,
-        "mem": None if resources.memory_gb is None else f"{round(resources.memory_gb * 1024)}M",
-        "gres": _gres(resources),
-        "exclude": ",".join(excluded) or None,
+        "signal_delay_s": int(slurm.warning_s),
         "setup": [*slurm.setup, *_exports({"PYTHONPATH": str(code), **slurm.environment})],
         # A requeued job would wait for minutes and then find its attempts given to others.
         "additional_parameters": {"no-requeue": True},
         "srun_args": [f"--cpus-per-task={resources.cpus}"],  # since 22.05 a step does not inherit it
+        "wckey": None,  # submitit's own would be refused where only known ones are taken
+        "array_parallelism": size,  # submitit's 256 would be a limit that nobody asked for
     }
     if resources.nodes > 1:
-        parameters["nodes"] = resources.nodes
         # When the first machine of a run is done, or one fails, the others are given a minute to leave by themselves.
         parameters["srun_args"] += ["--kill-on-bad-exit=1", "--wait=60"]
     executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=0, python=slurm.python)
-    executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
+    executor.update_parameters(**parameters)
     return executor
-
-
-def _gres(resources: Resources) -> str | None:
-    if not resources.gpus:
-        return None
-    return ":".join(["gpu", *filter(None, [resources.gpu_type]), str(resources.gpus)])
 
 
 def _exports(variables: Mapping[str, str]) -> list[str]:
@@ -123,13 +113,21 @@ def _exports(variables: Mapping[str, str]) -> list[str]:
 
 
 @contextmanager
-def _submitting() -> Iterator[None]:
-    """No trace of a job that the orchestrator itself may run in; SLURM's refusals as errors of ours."""
+def _submitting(folder: Path) -> Iterator[None]:
+    """No trace of a job that the orchestrator itself may run in; SLURM's refusals as errors of ours.
+
+    Raises:
+        SubmissionError: SLURM refused, or its commands have gone.
+        OSError: the file system of `folder` refused.
+    """
     cluster = os.environ.get(_KEPT)
     try:
-        with clean_env():
+        with named(folder), clean_env():
             if cluster is not None:
                 os.environ[_KEPT] = cluster
-            yield
-    except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
+            with redirect_stderr(io.StringIO()):  # submitit prints what the exception holds
+                yield
+    except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in OF_A_DISK:
+            raise
         raise SubmissionError(str(error).strip()) from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from study.execution.slurm.directives import directives
 from study.plan.site import Resources
 
 _TIMEOUT_S = 30.0
@@ -34,7 +34,8 @@ def opinion_on(resources: Resources) -> Opinion:
     # What a surrounding job has set would be taken for options.
     own = ("SLURM_", "SBATCH_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(own) or k == "SLURM_CONF"}
-    command = ["sbatch", "--test-only", *_options(resources), "--wrap=true"]
+    options = [f"--{name}={value}" for name, value in directives(resources).items()]
+    command = ["sbatch", "--test-only", *options, "--wrap=true"]
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, env={**environment, "LC_ALL": "C"}, check=False
@@ -43,19 +44,3 @@ def opinion_on(resources: Resources) -> Opinion:
         return Opinion(is_accepted=False, message=str(error))
     words = re.sub(r"^(sbatch: )?(error: |allocation failure: )?(Job \d+ )?", "", result.stderr, flags=re.MULTILINE)
     return Opinion(result.returncode == 0, "; ".join(filter(None, map(str.strip, words.splitlines()))))
-
-
-def _options(resources: Resources) -> Iterator[str]:
-    memory, gres = resources.memory_gb, ["gpu", resources.gpu_type, str(resources.gpus)]
-    values = {
-        "partition": resources.partition,
-        "account": resources.account,
-        "qos": resources.qos,
-        "cpus-per-task": resources.cpus,
-        "time": max(1, round(resources.time_min)),
-        "mem": None if memory is None else f"{round(memory * 1024)}M",
-        "gres": ":".join(filter(None, gres)) if resources.gpus else None,
-        "constraint": resources.constraint,
-        "exclude": ",".join(resources.exclude) or None,
-    }
-    yield from (f"--{name}={value}" for name, value in values.items() if value is not None)

@@ -1,4 +1,7 @@
-"""A site against the live cluster: every reason why its jobs would be refused, or wait for ever."""
+"""A site against the live cluster: every reason why its jobs would be refused, or wait for ever.
+
+What passes, such as a partition that is down, is no such reason: a study waits for it.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,26 @@ from study.execution.slurm.offer import Cluster, Partition
 from study.plan.site import SLURM_SLOTS, Mode, Resources, Site
 from study.plan.yaml_out import typed
 
+_READ_BY_SLURM = "%\\:"
 
-def require_valid(site: Site, path: Path) -> None:
+
+def require_valid(site: Site, path: Path, home: Path) -> None:
     """Make sure that the cluster takes the site's jobs; sites that do not use SLURM are left alone.
 
     Args:
         site: what the file says.
         path: the file; for messages.
+        home: the study home, whose path stands in every job.
 
     Raises:
-        UserError: no scheduler answers.
+        UserError: no scheduler answers, or jobs cannot be told where the home is.
         PlanError: with everything that the cluster would refuse, or leave waiting for ever.
     """
     if site.slurm is None:
         return
+    if bad := sorted(set(_READ_BY_SLURM) & set(str(home))):
+        what = "SLURM reads % and \\ in the names of logs as its own signs, and Python takes : for the end of a folder"
+        raise UserError(f"the study home {home} has {' '.join(bad)} in its path: {what}; name another with --home DIR")
     problems = check_site(site, live_cluster(path))
     if problems:
         raise PlanError(str(path), problems)
@@ -95,10 +104,6 @@ def _check_partitions(resources: Resources, cluster: Cluster) -> Iterator[Proble
 
 
 def _check_partition(resources: Resources, partition: Partition, cluster: Cluster) -> Iterator[Problem]:
-    if not partition.is_up:
-        others = [other.name for other in cluster.partitions if other.is_up]
-        known = f"Up: {', '.join(others) or 'none'}."
-        yield Problem("partition", f"{partition.name!r} is {partition.state}, so that nothing starts in it. {known}")
     accounted = f"account or QoS ({cluster.qos_of(resources, partition) or 'the default'})"
     for what, limit in (
         (f"partition {partition.name!r}", partition.max_time_min),

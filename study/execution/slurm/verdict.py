@@ -6,8 +6,10 @@ import os
 import re
 from pathlib import Path
 
-from study.execution.slurm.state import JobRecord, JobState
+from study.execution.slurm.records import JobRecord, JobState
 from study.journal.endings import Ending, EndKind
+from study.journal.trouble import describe_place
+from study.worker.process import UNWRITABLE
 
 _OUT_OF_MEMORY = re.compile(
     r"oom[-_ ]kill|out of memory|exceeded (job |step )?memory limit|memory cgroup", re.IGNORECASE
@@ -36,6 +38,8 @@ def ending_of_job(record: JobRecord, log: Path, *, has_started: bool) -> Ending:
         said += f" (exit code {record.exit_code}:{record.signal or 0})"
     tail = log_tail(log)
     kind = _OUR_KINDS.get(record.state)
+    if kind is None and record.exit_code == UNWRITABLE:
+        return Ending(EndKind.DISK, f"{_unwritable(log)}; {said}", record.node)
     if kind is None and _OUT_OF_MEMORY.search(tail):
         kind = EndKind.HOST_MEMORY
     if kind is None and record.state is JobState.CANCELLED:
@@ -71,6 +75,8 @@ def ending_of_process(
 ) -> Ending:
     """Why an attempt ended whose worker lives on, which says whether the kernel has killed for want of memory."""
     tails = [log_tail(log) for log in logs]
+    if exit_code == UNWRITABLE:
+        return Ending(EndKind.DISK, _unwritable(logs[0]), node)
     if is_oom:
         return Ending(EndKind.HOST_MEMORY, "the kernel has killed its process for want of memory", node)
     if exit_code == -9 and any(map(_OUT_OF_MEMORY.search, tails)):
@@ -80,6 +86,10 @@ def ending_of_process(
         how = f"exited with code {exit_code}" if exit_code >= 0 else f"was killed by signal {-exit_code}"
     last = next((f"; its log ends with: {tail.splitlines()[-1]}" for tail in tails if tail), "")
     return Ending(EndKind.LOST, f"its process {how} without a last word{last}", node)
+
+
+def _unwritable(near: Path) -> str:
+    return f"it could not write to {describe_place(near)}"
 
 
 def log_tail(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 
-from study.execution.slurm.state import JobRecord, JobState
+from study.execution.slurm.records import JobRecord, JobState
 from study.journal.files import read_json, read_json_or_none, write_json
 from study.journal.process import this_process
 from study.paths import StudyPaths, WorkerPaths
@@ -24,6 +24,7 @@ class Worker:
         node: where it runs, once it has started.
         leaving: why it takes nothing more, once it does.
         has_run: SLURM has said that the job runs.
+        started_at: when it was seen to have started, by the clock of `time.monotonic`.
         record: how its job ended, once it has.
     """
 
@@ -37,10 +38,12 @@ class Worker:
         self.node: str | None = None
         self.leaving: Leaving | None = None
         self.has_run = False
+        self.started_at: float | None = None
         over = job["over"]
         self.record = JobRecord(**{**over, "state": JobState(over["state"])}) if over else None
         self._beat: tuple[float, float] = (0.0, time.monotonic())
-        self.look()
+        if self.record is None:
+            self.look()
 
     @property
     def has_started(self) -> bool:
@@ -63,19 +66,22 @@ class Worker:
         return self.job_id is None and time.time() - self.intent_t > _ORPHAN_S
 
     def silent_s(self) -> float:
-        """How long, by this host's clock, a worker that has started has not said that it lives."""
-        beat = float((read_json_or_none(self.paths.beat) or {}).get("t", 0.0))
-        if beat != self._beat[0] or not self.has_started:
-            self._beat = (beat, time.monotonic())
-        return time.monotonic() - self._beat[1]
+        """How long, by this host's clock, a worker that has started has not said that it lives, as far as was read."""
+        return time.monotonic() - self._beat[1] if self.has_started else 0.0
 
     def look(self) -> None:
         """Read the worker's answers."""
-        if self.node is None and (started := read_json_or_none(self.paths.started)) is not None:
-            self.node = started["node"]
+        if self.node is None:
+            started = read_json_or_none(self.paths.started)
+            if started is None:
+                return
+            self.node, self.started_at = started["node"], time.monotonic()
         if self.leaving is None or not self.leaving.interrupts:
             left = read_json_or_none(self.paths.left)
             self.leaving = Leaving(left["reason"]) if left else None
+        beat = float((read_json_or_none(self.paths.beat) or {}).get("t", 0.0))
+        if beat != self._beat[0]:
+            self._beat = (beat, time.monotonic())
 
     def acknowledge(self, job_id: str) -> None:
         """Keep the id of its job."""

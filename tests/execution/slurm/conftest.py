@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.execution.slurm import base
+from study.execution.slurm import gate
 from study.execution.slurm.base import SlurmSettings
 from study.execution.slurm.workers import WorkerExecutor
 from study.journal.files import write_json
@@ -24,7 +24,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmCommands:
     commands.says("srun")
     commands.says("scancel")
     commands.takes_jobs()
-    monkeypatch.setattr(base, "_PAUSES_S", (0.0, 0.0, 0.0))
+    for pause in ("_REFUSED_S", "_FRUITLESS_S", "PERSISTS_S"):
+        monkeypatch.setattr(gate, pause, 0.0)
     return commands
 
 

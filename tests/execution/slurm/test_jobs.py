@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,3 +69,28 @@ def test_jobs_are_adopted_and_only_those_of_the_study_are_cancelled(slurm, execu
     executor.cancel()
     assert slurm.calls("scancel") == []
     assert executor.capacity == 2, "as many as may run at once"
+
+
+def test_arrays_are_no_longer_than_the_cluster_takes_and_all_slots_are_used(slurm, home, tmp_path) -> None:
+    """MaxArraySize is one more than the largest index (slurm.conf's manual)."""
+    site = Slurm(poll_s=0.0, mode=Mode.JOBS)
+    executor = JobExecutor(SlurmSettings(home.study("tiny"), site, 7, tmp_path / "code", max_array_size=3))
+    assert executor.capacity == 7
+    for name in "abcdefghi":
+        paths = home.study("tiny").run(name).attempt(1)
+        paths.root.mkdir(parents=True)
+        write_json(paths.job, {"run_id": name, "attempt": 1, "phase": "tune", "study": "tiny", "job": None})
+        executor.submit(paths)
+    for _ in range(5):
+        executor.poll()
+    scripts = [next(folder.glob("log/*_submission.sh")) for folder in sorted(home.study("tiny").workers.iterdir())]
+    arrays = [re.search(r"--array=(.*)", script.read_text()) for script in scripts]
+    assert [array and array[1] for array in arrays] == ["0-2%3", "0-2%3", None], "seven of the nine"
+
+
+def test_more_than_a_thousand_slots_are_no_thousand(home, slurm, tmp_path) -> None:
+    slots = [
+        JobExecutor(SlurmSettings(home.study("tiny"), Slurm(mode=Mode.JOBS), 1200, tmp_path, limit)).capacity
+        for limit in (None, 5000, 1100)
+    ]
+    assert slots == [1200, 1200, 1100]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study.execution.slurm import workers
+from study.execution.slurm import kills
 from study.execution.slurm.base import SlurmSettings
 from study.execution.slurm.workers import WorkerExecutor
 from study.journal.endings import EndKind
@@ -123,7 +123,7 @@ def test_a_worker_that_does_not_kill_a_hung_run_is_cancelled(slurm, home, new_ex
     take(worker, 1)
     executor.kill(replay_attempt(attempt))
     assert line_of(worker).kill(1).exists()
-    monkeypatch.setattr(workers, "_OBEYS_WITHIN_S", 0.0)
+    monkeypatch.setattr(kills, "_OBEYS_WITHIN_S", 0.0)
     executor.poll()
     state = replay_attempt(attempt)
     assert not executor.is_alive(state) and "7" in slurm.calls("scancel")
@@ -142,8 +142,10 @@ def test_an_order_of_another_study_lives_as_long_as_somebody_may_take_it(home, n
     other.poll()
     assert not other.is_alive(replay_attempt(attempt))
     take(worker, 1)
+    other.poll()
     assert other.is_alive(replay_attempt(attempt))
     end(worker, 1, 3)
+    other.poll()
     state = replay_attempt(attempt)
     assert not other.is_alive(state) and "code 3" in other.ending(state).message
 
@@ -291,6 +293,7 @@ def test_a_warning_explains_the_end_that_it_causes(home, new_executor, submit) -
     executor.poll()
     leave(worker, Leaving.WARNED)
     end(worker, 1, -15)
+    executor.poll()
     state = replay_attempt(attempt)
     assert not executor.is_alive(state) and executor.ending(state).kind is EndKind.PREEMPTED
 

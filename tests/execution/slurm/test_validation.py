@@ -3,6 +3,7 @@ import re
 import shlex
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from study.execution.slurm.proposal import propose_site
 from study.execution.slurm.validation import check_site, require_valid
 from study.plan.site import Mode, Resources, Site, Slurm, load_site
 
+HOME = Path("/shared/studies")
 # Recorded from SLURM 22.05.8, shortened.
 CONFIG = """Configuration data as of 2026-11-25T07:25:05
 AccountingStorageEnforce = associations,limits,qos
@@ -185,15 +187,15 @@ def test_no_scheduler(commands, tmp_path):
     (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\nexit 1\n")
     assert read_cluster() is None
     with pytest.raises(UserError, match=r"site.yaml needs SLURM, but no scheduler answers; `scontrol ping`"):
-        require_valid(site_of(), tmp_path / "site.yaml")
+        require_valid(site_of(), tmp_path / "site.yaml", HOME)
     (tmp_path / "bin" / "scontrol").unlink()
     with pytest.raises(UserError, match=r"its commands are not on \$PATH"):
-        require_valid(site_of(), tmp_path / "site.yaml")
+        require_valid(site_of(), tmp_path / "site.yaml", HOME)
 
 
 def test_sites_without_slurm_ask_nobody(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    require_valid(Site(), tmp_path / "site.yaml")
+    require_valid(Site(), tmp_path / "site.yaml", HOME)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +212,7 @@ def test_sites_without_slurm_ask_nobody(tmp_path, monkeypatch):
         {"slots": 40, "runs_per_job": 2, "cpus": 2},
         {"slots": 100, "max_jobs": 20},
         {"slots": 100, "mode": Mode.JOBS},
+        {"partition": "off"},  # DOWN: that passes
     ],
 )
 def test_sites_that_the_cluster_takes(cluster, settings):
@@ -220,7 +223,6 @@ def test_sites_that_the_cluster_takes(cluster, settings):
     ("settings", "message"),
     [
         ({"partition": "gup"}, "partition: no partition 'gup' on onemachine. Did you mean 'gpu'? Known: cpu, gpu,"),
-        ({"partition": "off"}, "partition: 'off' is DOWN, so that nothing starts in it. Up: gpu, high, cpu, vip."),
         ({"time_min": 1441}, "time_min: 1441 minutes, but partition 'gpu' allows at most 1440; write `time_min: 1440`"),
         ({"partition": "high", "qos": "long", "time_min": 2881}, "account or QoS (long) allows at most 2880"),
         ({"gpus": 3}, "gpus: no node of partition 'gpu' has 3 GPUs; they have 1 × v100, 2 × a100"),
@@ -298,9 +300,17 @@ def test_a_user_without_an_account(cluster):
     ]
 
 
+@pytest.mark.parametrize("home", ["/data/100%/x", "/data/a\\b", "/data/a:b"])
+def test_homes_whose_path_slurm_or_python_would_read_otherwise(commands, tmp_path, home):
+    """The log of a job in `/data/pc%j` is in `/data/pc27`, and nobody finds it."""
+    with pytest.raises(UserError, match=r"in its path: SLURM reads % and .* name another with --home DIR"):
+        require_valid(site_of(), tmp_path / "site.yaml", Path(home))
+    require_valid(site_of(), tmp_path / "site.yaml", Path('/data/it\'s $HOME "x" #;*'))
+
+
 def test_all_problems_at_once(commands, tmp_path):
     with pytest.raises(PlanError, match=r"site.yaml: 3 problems") as caught:
-        require_valid(site_of(gpus=9, cpus=9, account="x"), tmp_path / "site.yaml")
+        require_valid(site_of(gpus=9, cpus=9, account="x"), tmp_path / "site.yaml", HOME)
     assert [problem.path for problem in caught.value.problems] == ["gpus", "cpus", "account"]
 
 
@@ -379,6 +389,21 @@ def test_check_asks_slurm_itself(commands, tmp_path, capsys):
     commands.install()
     assert main(["site", "check", str(path)]) == 2
     assert capsys.readouterr().err == "error: SLURM refuses such a job now: say which project\n"
+
+
+def test_check_of_what_passes(commands, tmp_path, capsys):
+    """A partition that is down is no mistake of the file."""
+    path = tmp_path / "site.yaml"
+    path.write_text("executor: slurm\npartition: off\n")
+    commands.submission = (
+        "error: Batch job submission failed: Required partition not available (inactive or drain)",
+        1,
+    )
+    commands.install()
+    assert main(["site", "check", str(path)]) == 0
+    output = capsys.readouterr().out
+    assert "nothing starts in off at present; a study waits until it is up. Up now: gpu, high, cpu, vip" in output
+    assert "SLURM takes no such job at present, a study waits until it does" in output
 
 
 def test_check_of_a_site_without_slurm(tmp_path, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.execution.slurm.state import JobRecord, JobState
+from study.execution.slurm.records import JobRecord, JobState
 from study.execution.slurm.verdict import ending_of_job, ending_of_process, ending_of_warned, log_tail
 from study.journal.endings import EndKind
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from study.execution.slurm import workers
-from study.execution.slurm.state import JobState
+from study.execution.slurm import submission, workers
+from study.execution.slurm.records import JobState
 from study.journal.endings import EndKind
 from study.journal.files import read_json, write_json
 from study.journal.replay import replay_attempt
@@ -123,3 +125,27 @@ def test_a_worker_that_says_nothing_hangs_with_its_node(slurm, home, new_executo
     state = replay_attempt(attempt)
     assert not executor.is_alive(state) and "7" in slurm.calls("scancel")
     assert executor.ending(state).kind is EndKind.NODE_LOST, "not cancelled by the user"
+
+
+def test_a_scheduler_whose_commands_have_gone_is_waited_for(slurm, new_executor, submit) -> None:
+    """A module that was unloaded, a file system of programs that is away for a minute."""
+    executor = new_executor()
+    attempt = submit(executor, "a")
+    slurm.is_missing("sbatch")
+    slurm.is_missing("srun")
+    news = [line for _ in range(5) for line in executor.poll()]
+    assert len(news) == 1 and "trying again" in news[0]
+    assert executor.is_alive(replay_attempt(attempt))
+
+
+def test_a_full_disk_is_no_refusal_of_slurms(slurm, new_executor, submit, monkeypatch) -> None:
+    executor = new_executor()
+    submit(executor, "a")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(submission.submitit.SlurmExecutor, "submit", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        executor.poll()
+    assert str(caught.value.filename).endswith("/w0001/log")
