@@ -58,6 +58,7 @@ def amount(of: str) -> Check:
             return None
         text = value if isinstance(value, str) else ""
         meant = minutes_of(text) if of == "minutes" else None
+        meant = meant and math.ceil(meant)  # SLURM knows no parts of them
         if of == "gigabytes" and (match := _MEMORY.fullmatch(text)):
             meant = float(match[1]) * _GB[match[2].upper()]
         advice = f"; write {typed(meant)}" if meant else ""

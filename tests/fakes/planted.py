@@ -67,7 +67,8 @@ _PLANTED: Mapping[tuple[str, str], type[Any]] = {
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Let sweep files name `brightness` and `drawing`, as if they lay in their folders."""
-    names, component = registry.names, registry.component
+    names, component, path_of = registry.names, registry.component, registry.path_of
     patch.setattr(registry, "names", lambda f: sorted([*names(f), *(n for family, n in _PLANTED if family == f)]))
     patch.setattr(registry, "component", lambda f, name: _PLANTED.get((f, name)) or component(f, name))
+    patch.setattr(registry, "path_of", lambda f, name: f"{f}/base.py" if (f, name) in _PLANTED else path_of(f, name))
     _left_by_criteria[0] = 0.5

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from study.journal.heartbeat import Heartbeat, Stage
 from study.orchestration.board import Board
+from study.orchestration.ledger import Ledger
 from study.orchestration.progress import Progress
 from study.orchestration.snapshot import RunStatus, RunView
 from study.plan.model import Phase
+from tests.fakes.study_home import make_plan
 from tests.fakes.tiny_study import pretraining
 
 
@@ -32,7 +35,10 @@ def lines():
 
 
 def progress(*news: str, **views: RunView) -> Progress:
-    return Progress({name: (pretraining(1), Phase.TUNE, view) for name, view in views.items()}, {}, news=news)
+    ledger = Ledger(make_plan())
+    for name, view in views.items():
+        ledger.add(replace(pretraining(1), run_id=name), Phase.TUNE, view)
+    return Progress(ledger, {}, news=news)
 
 
 def active(beat: Heartbeat | None, **details: object) -> RunView:

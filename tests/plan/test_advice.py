@@ -409,7 +409,7 @@ SITES = [  # (site file, place, advice, what a reader does)
     ({"executor": "local", "gpus": 1}, "gpus", "write `executor: slurm`, or leave it out", leave_out()),
     ({"executor": "local", "gpus": 1}, "gpus", "write `executor: (?P<value>slurm)`", set_at("executor")),
     ({**SLURM, "time_min": "1:30:00"}, "time_min", "must be a number of minutes .*; write (?P<value>90)", set_here()),
-    ({**SLURM, "time_min": "90:30"}, "time_min", "; write (?P<value>90.5)", set_here()),
+    ({**SLURM, "time_min": "90:30"}, "time_min", "; write (?P<value>91)", set_here()),
     ({**SLURM, "memory_gb": "500M"}, "memory_gb", "; write (?P<value>0.48828125)", set_here()),
     ({**SLURM, "account": 1000.0}, "account", "must be text, but got .*; write it in quotes",
      lambda d, p, m: d.update(account=str(d["account"]))),
@@ -430,8 +430,11 @@ SITES = [  # (site file, place, advice, what a reader does)
     ({**SLURM, "nodes": 2, "processes_per_run": 2}, "nodes", "write `mode: (?P<value>jobs)`", set_at("mode")),
     ({**SLURM, "nodes": 2, "mode": "jobs", "gpus": 4, "processes_per_run": 3}, "nodes",
      "write e.g. `processes_per_run: (?P<value>8)`", set_at("processes_per_run")),
-    ({**SLURM, "warning_s": 1800.5}, "warning_s", r"must be below half .*so (?P<most>\S+) s\), but got 1800.5",
+    ({**SLURM, "warning_s": 1801}, "warning_s", r"must be below half .*so (?P<most>\S+) s\), but got 1801",
      lambda d, p, m: d.update(warning_s=float(m["most"]) - 1)),
+    ({**SLURM, "warning_s": 90.5}, "warning_s", "SLURM knows no parts of them; write (?P<value>91)", set_here()),
+    ({**SLURM, "setup": ["#SBATCH --mem=4G"]}, "setup", "an option of sbatch; use the keys for these",
+     lambda d, p, m: d.update(setup=[], memory_gb=4)),
 ]  # fmt: skip
 
 

@@ -254,7 +254,7 @@ def test_sites_that_the_cluster_refuses(cluster, settings, message):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"partition": "gup"}, {"partition": "off"}, {"time_min": 1441}, {"nodes": 2, "gpus": 2, "mode": Mode.JOBS},
+        {"partition": "gup"}, {"time_min": 1441}, {"nodes": 2, "gpus": 2, "mode": Mode.JOBS},
         {"cpus": 5}, {"memory_gb": 8}, {"account": "labb"}, {"account": "small"}, {"qos": "longg"},
         {"qos": "long", "partition": "cpu", "account": "lab"}, {"slots": 21}, {"exclude": ("node4",)},
         {"partition": "high", "qos": "long", "time_min": 2881},
