@@ -14,6 +14,7 @@ from analysis.figures.paired_differences import paired_differences
 from analysis.findings import caveats, findings
 from analysis.frames import StudyFrames, load_study
 from analysis.outcomes import fruitless_arms
+from analysis.outdated import outdated_trials
 from analysis.page import page
 from analysis.provenance import accepted_sentences, redone_sentences
 from analysis.published import write_frame
@@ -87,6 +88,7 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
     found = [*lost, *findings(contrasts, plan, test=test)]
     warnings = [
         *caveats(runs, frames.trials, plan),
+        *outdated_trials(runs, frames.trials, plan),
         *redone_sentences(frames.provenance),
         *accepted_sentences(frames.provenance),
         *unused(frames.everything),

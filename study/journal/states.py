@@ -32,7 +32,9 @@ def brief(state: RunState) -> RunState:
             for attempt in state.attempts
         ),
         trained=_only(state.trained, "step", "code", "cpu_s"),
-        evaluations={key: _only(content, "metrics", "cpu_s") or {} for key, content in state.evaluations.items()},
+        evaluations={
+            key: _only(content, "metrics", "cpu_s", "code") or {} for key, content in state.evaluations.items()
+        },
         reused=state.reused,
     )
 

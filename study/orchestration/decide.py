@@ -159,17 +159,22 @@ def _startable(plan: Plan, now: Situation) -> Iterator[Action]:
 
 
 def _runs_of_trials(plan: Plan, now: Situation, tuned: Sequence[Arm], canaries: Canaries) -> Iterator[Submit]:
+    """Runs of trials that go on, and those of complete ones that have gone: what a search chose by must be there."""
     seen: set[str] = set()
-    for arm in tuned:
-        for trial in now.trials.get(arm.name, ()):
-            if trial.state is not TrialState.RUNNING:
-                continue
-            for spec in tune_specs(plan, arm, trial.params):
-                is_new = spec.run_id not in seen
-                seen.add(spec.run_id)
-                if is_new and _is_ready(plan, now, spec) and canaries.allow(arm.name):
-                    pruning = pruning_request(plan, spec, now.trials[arm.name], now.runs)
-                    yield Submit(spec, evaluations_for(plan, Phase.TUNE), pruning)
+    for state in (TrialState.RUNNING, TrialState.COMPLETE):
+        if state is TrialState.COMPLETE and now.runs.tuning.keys() <= seen:
+            return
+        for arm in tuned:
+            for trial in now.trials.get(arm.name, ()):
+                if trial.state is not state:
+                    continue
+                for spec in tune_specs(plan, arm, trial.params):
+                    is_new = spec.run_id not in seen
+                    seen.add(spec.run_id)
+                    if is_new and _is_ready(plan, now, spec) and canaries.allow(arm.name):
+                        is_open = state is TrialState.RUNNING  # else it was not pruned, and is not to be now
+                        pruning = pruning_request(plan, spec, now.trials[arm.name], now.runs) if is_open else None
+                        yield Submit(spec, evaluations_for(plan, Phase.TUNE), pruning)
 
 
 def _next_trial(plan: Plan, now: Situation, tuned: Sequence[Arm]) -> Iterator[Ask]:

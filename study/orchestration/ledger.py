@@ -28,6 +28,7 @@ class Ledger(Mapping[str, RunView]):
         active: runs that are active, in the order in which they became so.
         troubled: runs that failed or are infeasible, likewise.
         lacking_bases: bases that wait or failed; another study of the home may train them.
+        tuning: runs of trials that wait.
         ended: run ids in the order in which the runs ended; those that were tried again are there again.
         troubles: what went wrong with attempts, run by run, as it was noticed.
         spent_s: seconds for which attempts have kept slots busy.
@@ -40,6 +41,7 @@ class Ledger(Mapping[str, RunView]):
         self.active: dict[str, None] = {}
         self.troubled: dict[str, None] = {}
         self.lacking_bases: dict[str, None] = {}
+        self.tuning: dict[str, None] = {}
         self.ended: list[str] = []
         self.troubles: list[str] = []
         self.spent_s = 0.0
@@ -139,6 +141,7 @@ class Ledger(Mapping[str, RunView]):
         self.version += 1
         kept = [((RunStatus.ACTIVE,), self.active), (_TROUBLED, self.troubled)]
         kept += [(_LACKING, self.lacking_bases)] if phase is Phase.PREPARE else []
+        kept += [((RunStatus.WAITING,), self.tuning)] if phase is Phase.TUNE else []
         for statuses, runs in kept:
             if view.status in statuses:
                 runs.setdefault(run_id)

@@ -24,6 +24,7 @@ from study.plan.spec import RunSpec
 from study.search.trial import Trial, TrialState
 
 Trials = Mapping[str, Sequence[Trial]]
+_OVER_WITHOUT_RUNS = (TrialState.INFEASIBLE, TrialState.FAILED)  # of which not every run was needed
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Outlook:
 
 
 def _known(plan: Plan, trials: Trials) -> Iterator[tuple[RunSpec, Phase, bool]]:
-    """Runs whose parameters are known: of bases, trials, decided arms; and whether they belong to a trial that is over.
+    """Runs whose parameters are known: of bases, trials, decided arms; and whether their trial is over without them.
 
     A search that has not begun starts at declared values.
     """
@@ -136,7 +137,7 @@ def _known(plan: Plan, trials: Trials) -> Iterator[tuple[RunSpec, Phase, bool]]:
         yield base_spec(plan, seed), Phase.PREPARE, False
     for arm in plan.arms:
         if arm.is_tuned:
-            own = [(trial.params, trial.state is not TrialState.RUNNING) for trial in trials[arm.name]]
+            own = [(trial.params, trial.state in _OVER_WITHOUT_RUNS) for trial in trials[arm.name]]
             for params, is_over in own or [(arm.start, False)]:
                 yield from ((spec, Phase.TUNE, is_over) for spec in tune_specs(plan, arm, params))
         chosen = final_params(plan, arm, trials)

@@ -10,9 +10,10 @@ from typing import Any
 from study.execution.base import seems_alive
 from study.journal.files import read_json, read_json_or_none
 from study.orchestration.actions import read_trials
-from study.orchestration.decide import evaluations_for, known_specs
+from study.orchestration.decide import Situation, decide, evaluations_for, known_specs
 from study.orchestration.forecast import count_runs
 from study.orchestration.lease import describe, holder_of
+from study.orchestration.ledger import Ledger
 from study.orchestration.outcomes import fruitless_arms
 from study.orchestration.snapshot import Observer, RunStatus
 from study.orchestration.typed import command_of
@@ -27,7 +28,7 @@ class StudyStatus:
 
     Attributes:
         study: its name.
-        is_finished: everything that the plan asks for is done.
+        is_finished: everything that the plan asks for is done, and there.
         orchestrator: who orchestrates, or None.
         phases: phase → status → number of runs; `expected` is how many the plan needs.
         active: run id → step and number of steps.
@@ -73,26 +74,27 @@ def study_status(home: HomePaths, name: str) -> StudyStatus:
     trials = {arm.name: read_trials(study, arm.name) for arm in plan.arms if arm.is_tuned}
     observer = Observer(seems_alive)
     counts: dict[Phase, Counter[str]] = {phase: Counter() for phase in Phase}
-    active, failed, runs = {}, {}, {}
+    active, failed, ledger = {}, {}, Ledger(plan)
     keys = {phase: frozenset(request.key for request in evaluations_for(plan, phase)) for phase in Phase}
     known = list(known_specs(plan, trials))
     views = observer.first_views([(home.run_of(name, spec.run_id, phase), keys[phase]) for spec, phase in known])
     for (spec, phase), view in zip(known, views, strict=True):
         counts[phase][str(view.status)] += 1
-        runs[spec.run_id] = (spec, phase, view)
+        ledger.add(spec, phase, view)
         if view.status is RunStatus.ACTIVE:
             active[spec.run_id] = (view.step, view.num_steps)
         elif view.failure:
             failed[spec.run_id] = view.failure
+    is_over = read_json_or_none(study.finished) is not None
     expected = count_runs(plan)
     holder = holder_of(study.lease)
     return StudyStatus(
         study=name,
-        is_finished=read_json_or_none(study.finished) is not None,
+        is_finished=is_over and not active and not decide(plan, Situation(trials, ledger, num_free_slots=1)),
         orchestrator=describe(holder) if holder else None,
         phases={str(phase): {"expected": expected[phase], **counts[phase]} for phase in Phase},
         active=active,
         failed=failed,
-        without_result=tuple(sentences(fruitless_arms(plan, trials, runs), plan)),
+        without_result=tuple(sentences(fruitless_arms(plan, trials, ledger.entries), plan)),
         command=command_of(read_json_or_none(study.command)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from study.journal.files import read_json_or_none
+from study.journal.summary import brief_states
 from study.paths import HomePaths, RunPaths
 from study.plan.identity import arm_of
 from study.plan.spec import EvaluationRequest, RunSpec
@@ -56,19 +56,17 @@ class CodeAudit:
 
     def other_code(self, runs: Iterable[Wanted]) -> list[OtherCode]:
         """Name every training and evaluation among `runs` that exists and that other code made."""
-        found = []
-        for run in runs:
-            trained = read_json_or_none(run.paths.trained)
-            if trained is None:
+        found, wanted = [], list(runs)
+        for run, state in zip(wanted, brief_states([run.paths for run in wanted]), strict=True):
+            if state.trained is None:
                 continue
-            pairs: list[tuple[str | None, str, CodeIdentity]] = [
-                (None, str(trained["code"]), training_code(run.spec.training))
-            ]
+            code = str(state.trained["code"])
+            pairs: list[tuple[str | None, str, CodeIdentity]] = [(None, code, training_code(run.spec.training))]
             for request in run.evaluations:
-                record = read_json_or_none(run.paths.evaluations / f"{request.key}.json")
+                record = state.evaluations.get(request.key)
                 if record is not None:  # earlier code had one hash for both
                     now = evaluation_code(request.evaluation, run.spec.training)
-                    pairs.append((request.evaluation.name, str(record.get("code", trained["code"])), now))
+                    pairs.append((request.evaluation.name, str(record.get("code", code)), now))
             for evaluation, code, now in pairs:
                 if changed := self._changes(code, now):
                     found.append(OtherCode(run.spec.run_id, evaluation, changed, code, now.hash))

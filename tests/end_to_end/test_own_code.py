@@ -132,7 +132,7 @@ def test_what_is_edited_while_it_runs_is_not_executed_under_the_old_name(
     )
     command = longer.start()
     longer.wait_until_training()
-    file.write_text(before.replace("abs()", "exp()"))
+    file.write_text(before.replace("square()", "exp()").replace("abs()", "exp()"))
     finish(command)
     trained = read_json(run_of(longer, "mine").trained)
     kept = read_json(longer.home.code_identity(trained["code"]))["files"]["criteria/mine.py"]

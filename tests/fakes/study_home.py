@@ -254,7 +254,14 @@ class StudyHome:
         if self.plan.arm(labels["arm"]).continued:
             centred = labels["continuation_seed"] - sum(seeds) / len(seeds)
             shift = self.continuation_spread * centred
-        return {
+        metrics = {
             metric: self.value(labels["arm"], labels["base_seed"], f"{evaluation}/{metric}") + shift
             for metric in METRICS[evaluation]
         }
+        name, _, metric = self.plan.tune.objective.partition("/")
+        if labels["phase"] == Phase.TUNE and name == evaluation:
+            arm = self.plan.arm(labels["arm"])
+            for number, objective in enumerate(self.objectives):
+                if spec.run_id in {one.run_id for one in tune_specs(self.plan, arm, trial_params(arm, number))}:
+                    metrics[metric] = objective
+        return metrics

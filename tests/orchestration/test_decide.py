@@ -55,6 +55,9 @@ class World:
         number = len(self.trials[arm])
         trial = Trial(number, trial_params(self.plan.arm(arm), number), state, objective)
         self.trials[arm].append(trial)
+        if state is TrialState.COMPLETE:
+            for spec in self.runs_of(arm, trial):
+                self.runs.setdefault(spec.run_id, RunView(RunStatus.COMPLETED))
         return trial
 
     def runs_of(self, arm: str, trial: Trial) -> list[RunSpec]:
@@ -109,6 +112,19 @@ def test_an_objective_that_is_no_number_is_an_outcome() -> None:
     (spec,) = world.runs_of("e2mc", world.trial("e2mc"))
     world.complete(spec, math.nan)
     assert world.decide() == [Tell("e2mc", 0, TrialState.INFEASIBLE, None)]
+
+
+def test_a_run_of_a_complete_trial_that_has_gone_is_made_again() -> None:
+    """What a search chose by must be there; of a trial without outcome, not every run was needed."""
+    world = World().bases().tuned()
+    (gone,) = world.runs_of("e2mc", world.trials["e2mc"][0])
+    lost = world.trial("mmcr", TrialState.INFEASIBLE)
+    before = submitted(world.decide())
+    del world.runs[gone.run_id]
+    actions = world.decide()
+    assert submitted(actions) == [gone.run_id, *before]
+    assert isinstance(actions[0], Submit) and actions[0].pruning is None
+    assert not {spec.run_id for spec in world.runs_of("mmcr", lost)} & set(before)
 
 
 def test_bases_come_first_and_those_of_the_searches_before_the_others() -> None:
@@ -267,7 +283,8 @@ def test_there_is_nothing_to_do_when_all_is_done() -> None:
         for action in actions:
             assert isinstance(action, Submit)
             world.complete(action.spec)
-    assert len(world.runs) == 6 + len(world.plan.arms) * 5
+    assert world.runs.keys() == {spec.run_id for spec, _ in known_specs(world.plan, world.trials)}
+    assert len(world.runs) == 6 + len(TUNED) * 2 + len(world.plan.arms) * 5
 
 
 class TestCanaries:

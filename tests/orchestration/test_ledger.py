@@ -51,7 +51,7 @@ def kept(ledger: Ledger, trials: dict[str, list[Trial]] = TRIALS) -> dict[str, A
     return {
         "counts": {(s, p): ledger.count(s, p) for s in RunStatus for p in (None, *Phase)},
         "over": [(ledger.num_over(phase), ledger.num_known(phase)) for phase in Phase],
-        "sets": [set(runs) for runs in (ledger.active, ledger.troubled, ledger.lacking_bases)],
+        "sets": [set(runs) for runs in (ledger.active, ledger.troubled, ledger.lacking_bases, ledger.tuning)],
         "costs": (pytest.approx(ledger.spent_s), {k: pytest.approx(v) for k, v in ledger.mean_costs_s().items()}),
         "arms": [(ledger.is_proven(arm.name), ledger.is_held(arm.name)) for arm in PLAN.arms],
         "waiting": [[run_id for _, run_id in ledger.confirming(arm.name)] for arm in PLAN.arms],

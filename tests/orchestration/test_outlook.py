@@ -11,11 +11,11 @@ from study.execution.local import LocalExecutor
 from study.journal.files import write_json
 from study.orchestration.outlook import Outlook, PhaseOutlook, slots_of
 from study.paths import HomePaths
-from study.plan.expand import base_spec, confirm_specs
+from study.plan.expand import base_spec, confirm_specs, tune_specs
 from study.plan.model import Phase, Plan
 from study.plan.site import Mode, Site, Slurm
 from study.plan.spec import RunSpec
-from tests.fakes.study_home import StudyHome, make_plan
+from tests.fakes.study_home import StudyHome, make_plan, trial_params
 
 PREPARE, TUNE, CONFIRM = Phase
 
@@ -64,8 +64,9 @@ def test_a_search_that_is_half_done(home: HomePaths) -> None:
     study.write_trial("e2mc", 0, "complete", 60.0)
     study.write_trial("e2mc", 1, "running", None)
     study.write_trial("mmcr", 0, "infeasible", None)
-    tune = left(home)[TUNE]
-    assert tune == PhaseOutlook(12, num_done=2, num_to_train=10)
+    assert left(home)[TUNE] == PhaseOutlook(12, num_done=1, num_to_train=11), "the run of the complete one has gone"
+    study.write_run(tune_specs(study.plan, study.plan.arm("e2mc"), trial_params(study.plan.arm("e2mc"), 0))[0])
+    assert left(home)[TUNE] == PhaseOutlook(12, num_done=2, num_to_train=10)
     assert left(home)[CONFIRM].num_to_train == 30
 
 

@@ -83,3 +83,18 @@ def test_the_commands_that_answer_at_once_load_nothing_heavy(home: HomePaths, st
         if "--json" in arguments:
             said = json.loads(done.stdout.rpartition("[")[0])
             assert said == json.loads(json.dumps(study_status(home, "toy").as_json()))
+
+
+@pytest.mark.parametrize("seed", [101, 1], ids=["of a trial", "of an arm"])
+def test_a_finished_study_that_has_lost_a_run_is_not_called_finished(home: HomePaths, seed: int) -> None:
+    study = write_study(home, num_seeds=2, num_active=0)
+    for arm in study.plan.arms:
+        study.write_run(study.confirm_spec(arm.name, 2))
+    write_json(home.study("toy").finished, {})
+    assert study_status(home, "toy").as_text().startswith("toy: finished\n")
+    run = next(home.study("toy").runs.glob(f"e2mc-b{seed}-*"))
+    run.rename(home.root / "aside")
+    status = study_status(home, "toy")
+    assert not status.is_finished and status.as_text().startswith("toy: idle\n")
+    (home.root / "aside").rename(run)
+    assert study_status(home, "toy").is_finished
