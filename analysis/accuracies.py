@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.asked import require_metric
 from analysis.frames import RunStatus
@@ -83,7 +83,7 @@ def intervals(values: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     units = values.astype({"value": float}).groupby([*by, "unit"], sort=False)["value"].mean()
     stat = units.groupby(level=by, sort=True).agg(["count", "mean", "std"]).reset_index()
     n = stat["count"].to_numpy()
-    quantile = np.where(n > 1, stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n - 1, 1)), math.nan)
+    quantile = np.where(n > 1, special.stdtrit(np.maximum(n - 1, 1), (1 + CONFIDENCE) / 2), math.nan)
     half = quantile * stat["std"].to_numpy(dtype=float) / np.sqrt(n)
     return stat.assign(n=n, low=stat["mean"] - half, high=stat["mean"] + half)[[*by, "n", "mean", "low", "high"]]
 

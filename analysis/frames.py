@@ -14,8 +14,19 @@ import pandas as pd
 
 from analysis.asked import listed, require_known, require_study
 from analysis.columns import HISTORY_COLUMNS
-from analysis.provenance import Provenance, codes_of, read_provenance
-from analysis.records import Metrics, RunRecord, RunStatus, plain, required_evaluations, runs_of, shared, trials_of
+from analysis.provenance import Provenance, read_provenance
+from analysis.records import (
+    Metrics,
+    RunRecord,
+    RunStatus,
+    codes_in,
+    plain,
+    required_evaluations,
+    runs_of,
+    shared,
+    trials_of,
+    with_code_differences,
+)
 from analysis.winners import tunable_part
 from study.errors import JournalError, UserError
 from study.journal.files import names_in, read_json
@@ -63,7 +74,8 @@ class StudyFrames:
     def runs(self) -> pd.DataFrame:
         """The runs that count, without the column `unused`."""
         used = self.everything["unused"] == ""
-        return self.everything[used].drop(columns="unused").reset_index(drop=True)
+        counted = self.everything if used.all() else self.everything[used]  # a selection copies, and is asked for often
+        return counted.drop(columns="unused").reset_index(drop=True)
 
 
 def load_study(source: Path | Published) -> StudyFrames:
@@ -81,10 +93,10 @@ def load_study(source: Path | Published) -> StudyFrames:
         return read_published(source.study, source.uri)
     plan, paths = load_plan(source), StudyPaths(Path(source))
     trials = trials_of([read_json(file) for arm in plan.arms for file in paths.trials(arm.name)])
-    records = list(_records(paths, plan))
-    hashes = {code for record in records for code in codes_of(record.outcome).values()}
+    runs = runs_of(_records(paths, plan), plan, trials)
+    hashes = {code for codes in codes_in(runs).values() for code in codes.values()}
     provenance = read_provenance(source, sorted(hashes))
-    return StudyFrames(plan, runs_of(records, plan, trials, provenance), trials, provenance=provenance)
+    return StudyFrames(plan, with_code_differences(runs, provenance), trials, provenance=provenance)
 
 
 def load_studies(sources: Iterable[Path | Published]) -> dict[str, StudyFrames]:

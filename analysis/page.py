@@ -45,8 +45,8 @@ def page(
     warnings: Sequence[str],
     numbers: Mapping[str, pd.DataFrame],
     folder: Path,
-) -> str:
-    """Return the page; equal input gives equal text.
+) -> Iterator[str]:
+    """Yield the page in pieces; equal input gives equal text.
 
     Args:
         frames: the study.
@@ -81,7 +81,7 @@ def page(
         },
     )
     stream.enable_buffering(_PIECES)  # of thousands of runs there are hundreds of thousands, of some bytes each
-    return "".join(stream)
+    yield from stream
 
 
 def protocol(plan: Plan) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from scipy import optimize, stats
+from scipy import optimize, special
 
 ALPHA, POWER = 0.05, 0.8
 _MOST_UNITS = 100_000
@@ -19,12 +19,12 @@ _MOST_UNITS = 100_000
 
 def power(difference: float, sd: float, n: int, alpha: float = ALPHA) -> float:
     """Return the probability that `n` units of this spread give p < `alpha` when the true mean is `difference`."""
-    critical = stats.t.isf(alpha / 2, n - 1)
+    critical = -special.stdtrit(n - 1, alpha / 2)
     noncentrality = math.sqrt(n) * abs(difference) / sd
     if noncentrality > critical + 30:  # where scipy's noncentral t gives NaN, the power is one
         return 1.0
-    above = stats.nct.sf(critical, n - 1, noncentrality)
-    below = stats.nct.cdf(-critical, n - 1, noncentrality)
+    above = special.nctdtr(n - 1, -noncentrality, -critical)  # exact where one minus the distribution would not be
+    below = special.nctdtr(n - 1, noncentrality, -critical)
     return float(above) + (0.0 if math.isnan(below) else float(below))
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.asked import require_known
 from analysis.frames import StudyFrames, history_of, load_study
 from analysis.provenance import Provenance
-from analysis.records import Metrics, RunRecord, runs_of, trials_of
+from analysis.records import Metrics, RunRecord, runs_of, trials_of, with_code_differences
 from study.errors import JournalError
 from study.journal.files import read_json, write_atomic, write_json
 from study.paths import StudyPaths
@@ -105,8 +105,8 @@ def read_published(study: str, uri: str) -> StudyFrames:
     trials = trials_of((_json(reader.attachment("frames/trials.json"), "trials", study) or {"trials": []})["trials"])
     provenance = Provenance(**(_json(reader.attachment("frames/provenance.json"), "provenance", study) or {}))
     note = f"{trouble}: its runs were read one by one, as far as they are published."
-    runs = runs_of([_record(run, plan) for run in reader.runs()], plan, trials, provenance)
-    return StudyFrames(plan, runs, trials, (note,), provenance)
+    runs = runs_of((_record(run, plan) for run in reader.runs()), plan, trials)
+    return StudyFrames(plan, with_code_differences(runs, provenance), trials, (note,), provenance)
 
 
 def read_history(study: str, uri: str, run_ids: Sequence[str], metrics: Sequence[str] | None) -> pd.DataFrame:

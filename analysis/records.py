@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -52,22 +52,31 @@ class RunRecord:
     problem: str = ""
 
 
-def runs_of(
-    records: Sequence[RunRecord], plan: Plan, trials: pd.DataFrame, provenance: Provenance | None = None
-) -> pd.DataFrame:
+def runs_of(records: Iterable[RunRecord], plan: Plan, trials: pd.DataFrame) -> pd.DataFrame:
     """Return one row per record, sorted by run id, with the column `unused`: why it does not count, or "".
 
-    `code_differs` says in which files and libraries a run differs from most others, see `analysis.provenance`.
+    `code_differs` is empty, see `with_code_differences`. Of thousands of records each is let go once it is a row.
     """
-    versions = provenance.code if provenance is not None else {}
-    differences = code_differences({r.run_id: codes_of(r.outcome) for r in records if not r.problem}, versions)
     winners = {arm.name: winning_parameters(arm, plan, trials) for arm in plan.arms}
     required = {str(phase): required_evaluations(plan, phase) for phase in (Phase.TUNE, Phase.CONFIRM)}
-    rows = (
-        {**_row(record, plan, winners, required), "code_differs": differences.get(record.run_id, "")}
-        for record in sorted(records, key=lambda r: r.run_id)
-    )
-    return _mark_duplicates(tidy(rows, ("unused", *RUN_COLUMNS)))
+    rows = ({**_row(record, plan, winners, required), "code_differs": ""} for record in records)
+    found = tidy(rows, ("unused", *RUN_COLUMNS)).sort_values("run_id", kind="stable", ignore_index=True)
+    return _mark_duplicates(found)
+
+
+def codes_in(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Run id → role → hash of code, see `analysis.provenance.codes_of`."""
+    columns = (runs[name] for name in ("run_id", "code", "evaluation_code"))
+    return {
+        run_id: codes_of({"code": code, "evaluation_code": evaluation_code})
+        for run_id, code, evaluation_code in zip(*columns, strict=True)
+    }
+
+
+def with_code_differences(runs: pd.DataFrame, provenance: Provenance) -> pd.DataFrame:
+    """Say of every run in which files and libraries its code differs from that of most others."""
+    differences = code_differences(codes_in(runs), provenance.code)
+    return runs.assign(code_differs=runs["run_id"].map(lambda run_id: differences.get(run_id, "")).astype("str"))
 
 
 def trials_of(trials: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

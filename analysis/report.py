@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -31,7 +32,7 @@ from analysis.sections import (
 )
 from analysis.statistics import PairedTest, declared_test
 from analysis.tables import comparison_columns, comparison_frame
-from study.journal.files import write_text
+from study.journal.files import write_atomic, write_text
 from study.paths import StudyPaths
 from study.plan.fruitless import sentences
 
@@ -101,8 +102,11 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
     }
     folder.mkdir(exist_ok=True, parents=True)
     files = []
-    for name, text in _texts(frames, sections, numbers, [*found, *warnings]):
-        write_text(folder / name, text)
+    for name, content in _contents(frames, sections, numbers, [*found, *warnings]):
+        if isinstance(content, pd.DataFrame):
+            write_atomic(folder / name, partial(content.to_csv, index=False, mode="wb"))
+        else:
+            write_text(folder / name, content)
         files.append(folder / name)
     figure = paired_differences(
         contrasts,
@@ -113,22 +117,23 @@ def write_report_of(frames: StudyFrames, folder: Path, *, test: PairedTest | Non
         nothing=why_no_contrasts(plan),
     )
     files += style.save(figure, folder / "paired_differences")
-    write_text(folder / PAGE, page(frames, sections, found, warnings, numbers, folder))
+    pieces = page(frames, sections, found, warnings, numbers, folder)
+    write_atomic(folder / PAGE, lambda file: file.writelines(piece.encode() for piece in pieces))
     said = [sentence for sentence in (*found, *warnings) if sentence not in lost]
     return Report(_text(frames, sections, said, lost, folder), tuple(sorted([*files, folder / PAGE])))
 
 
-def _texts(
+def _contents(
     frames: StudyFrames, sections: Sequence[Section], numbers: Mapping[str, pd.DataFrame], sentences: Sequence[str]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str | pd.DataFrame]]:
     """File names and contents but the page, one after the other: of thousands of runs they are large."""
-    yield "runs.csv", frames.everything.to_csv(index=False)
+    yield "runs.csv", frames.everything
     yield "report.md", _markdown(frames, sections, sentences)
     for section in sections:
         caption = f"{section.title}. {section.note}".strip()
         yield f"{section.stem}.md", render.to_markdown(section.table)
         yield f"{section.stem}.tex", render.to_latex(section.only(PAPER_COLUMNS), caption, f"tab:{section.stem}")
-        yield f"{section.stem}.csv", numbers.get(section.stem, section.table).to_csv(index=False)
+        yield f"{section.stem}.csv", numbers.get(section.stem, section.table)
 
 
 def _text(

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.asked import require_arm, require_metric
 from analysis.columns import require, require_numbers
@@ -185,14 +185,14 @@ def paired_result(values: pd.Series[float], missing: str = "") -> PairedResult:
     if sd <= _NO_SPREAD * largest:
         return replace(partial, reason="all values are equal: no spread to judge by")
     error = sd / math.sqrt(n)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
     return replace(
         partial,
         low=mean - half,
         high=mean + half,
-        upper=mean + float(stats.t.ppf(CONFIDENCE, n - 1)) * error,
+        upper=mean + float(special.stdtrit(n - 1, CONFIDENCE)) * error,
         t=mean / error,
-        p=2 * float(stats.t.sf(abs(mean / error), n - 1)),
+        p=2 * float(special.stdtr(n - 1, -abs(mean / error))),
         p_sign_flip=sign_flip_p(present),
         effect=mean / sd,
     )

@@ -7,6 +7,7 @@ without it.
 from __future__ import annotations
 
 import atexit
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -61,6 +62,7 @@ def _start() -> ProcessPoolExecutor:
 def _begin() -> None:
     """Leave Ctrl-C to the parent, which it reaches as well, and which ends its child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.enable()
 
 
 apart = Apart()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shlex
 import sys
@@ -110,6 +111,8 @@ def _orchestrate(
     with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
         board.say("Starting workers and looking at what is there")
         orchestrator = Orchestrator(plan, home, executor, lease, settings, board.show)
+        gc.freeze()
+        gc.enable()
         board.expect(ready.expected or forecast(plan, known_s=orchestrator.ledger.mean_costs_s()))
         try:
             progress = orchestrator.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,7 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
+    gc.disable()  # until all that is known has been read: looking for garbage among it takes as long
     if wrong := _without_use(args):
         parser.error(wrong)
     try:

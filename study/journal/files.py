@@ -85,6 +85,15 @@ def read_bytes(path: Path | str) -> bytes | None:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def is_there(path: str) -> bool:
+    """Whether a file or folder exists."""
+    try:
+        os.stat(path)  # noqa: PTH116 (asked of thousands)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def names_in(folder: Path | str) -> list[str]:
     """Names in a folder, sorted; none when there is no such folder."""
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from study.execution.base import seems_alive
 from study.execution.local import usual_slots, visible_gpus
+from study.journal.files import is_there
 from study.orchestration.actions import read_trials
 from study.orchestration.decide import evaluations_for, final_params
 from study.orchestration.forecast import count_runs
@@ -24,6 +25,8 @@ from study.plan.spec import RunSpec
 from study.search.trial import Trial, TrialState
 
 Trials = Mapping[str, Sequence[Trial]]
+_RUN = RunPaths(Path())  # file names, relative to a run
+_TRAINED, _EVALUATIONS = f"/{_RUN.trained}", f"/{_RUN.evaluations}"
 _OVER_WITHOUT_RUNS = (TrialState.INFEASIBLE, TrialState.FAILED)  # of which not every run was needed
 
 
@@ -95,13 +98,15 @@ class Outlook:
         others = TrainedRuns(self._home, plan.study, has_lease=False)
         counts = {phase: {"num_runs": number} for phase, number in count_runs(plan).items()}
 
+        keys = {phase: [request.key for request in evaluations_for(plan, phase)] for phase in Phase}
+
         def add(phase: Phase, what: str, number: int = 1) -> None:
             counts[phase][what] = counts[phase].get(what, 0) + number
 
         for spec, phase, is_over in _known(plan, trials):
             run = self._home.run_of(plan.study, spec.run_id, phase)
             trains = spec.training["epochs"] > 0 or "imported" in spec.training
-            if is_over or self._is_over(run, phase, plan):
+            if is_over or _is_over(run, keys[phase]):
                 add(phase, "num_done")
             elif run.trained.exists():
                 add(phase, "num_to_evaluate")
@@ -116,16 +121,18 @@ class Outlook:
             add(phase, "num_to_train", number)
         return {phase: PhaseOutlook(**counts[phase]) for phase in Phase}
 
-    def _is_over(self, run: RunPaths, phase: Phase, plan: Plan) -> bool:
-        if not run.root.exists():
-            return False
-        keys = [request.key for request in evaluations_for(plan, phase)]
-        if run.trained.exists():
-            return all((run.evaluations / f"{key}.json").exists() for key in keys)
-        return Observer(seems_alive).view(run, keys).status is RunStatus.INFEASIBLE  # diverged, which is an outcome
-
     def _is_elsewhere(self, run: RunPaths, spec: RunSpec, phase: Phase, others: TrainedRuns) -> bool:
         return self._reuse and phase is not Phase.PREPARE and not run.root.exists() and others.find(spec) is not None
+
+
+def _is_over(run: RunPaths, evaluation_keys: Sequence[str]) -> bool:
+    root = str(run.root)
+    if not is_there(root):
+        return False
+    if is_there(root + _TRAINED):
+        return all(is_there(f"{root}{_EVALUATIONS}/{key}.json") for key in evaluation_keys)
+    view = Observer(seems_alive).view(run, evaluation_keys)
+    return view.status is RunStatus.INFEASIBLE  # diverged, which is an outcome
 
 
 def _known(plan: Plan, trials: Trials) -> Iterator[tuple[RunSpec, Phase, bool]]:

@@ -104,8 +104,9 @@ def _who(results: Sequence[OtherCode]) -> str:
     parts = [f"{_count(len(bases), 'base')} ({_few(bases)})"] if bases else []
     if runs := [run_id for run_id in trained if arm_of(run_id) is not None]:
         parts.append(f"{_count(len(runs), 'run')} of {_arms(runs)}")
+    again = set(trained)
     for name in dict.fromkeys(r.evaluation for r in results if r.evaluation is not None):
-        evaluated = [r.run_id for r in results if r.evaluation == name and r.run_id not in trained]
+        evaluated = [r.run_id for r in results if r.evaluation == name and r.run_id not in again]
         if evaluated:
             parts.append(f"{name} of {_count(len(evaluated), 'run')} of {_arms(evaluated)}")
     return ", ".join(parts)

@@ -138,7 +138,7 @@ def _identity(entry: str, components: tuple[tuple[str, str], ...]) -> CodeIdenti
     for family, name in components:
         if family == "pretrained":
             roots.append("worker/imported.py")
-        elif family == "evaluations" and registry.component(family, name).trains_network:
+        elif family == "evaluations" and _may_train(name):
             roots.append("training/trainable.py")
     paths = sorted(executed_files(roots))
     others = [path for path in paths if not path.startswith(_CORE)]
@@ -148,6 +148,12 @@ def _identity(entry: str, components: tuple[tuple[str, str], ...]) -> CodeIdenti
         "libraries": {name: _version(name) for name in sorted({*_ALWAYS, *imported})},
     }
     return CodeIdentity(**content, hash=digest(content))
+
+
+def _may_train(evaluation: str) -> bool:
+    """Whether an evaluation, or what it imports, speaks of `trains_network`; no orchestrator loads it to ask."""
+    own = executed_files([registry.path_of("evaluations", evaluation)]) - {"evaluations/base.py"}
+    return any(b"trains_network" in source(path).text for path in own)
 
 
 @cache

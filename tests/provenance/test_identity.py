@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -163,3 +165,21 @@ def test_a_module_without_a_distribution_counts_by_its_text(tmp_path: Path, monk
 def test_what_is_imported_late_counts() -> None:
     assert "evaluations/_labels.py" in executed_files(["evaluations/linear_probe.py"])
     assert "datasets/_decoding.py" in executed_files(["datasets/image_folder.py"])
+
+
+def test_no_component_is_loaded_to_say_what_it_can_execute() -> None:
+    """Orchestrators ask at every submission, for days, and are small because none of them holds torch."""
+    arm = PLAN.arm("e2mc")
+    training = run_spec(PLAN, arm, arm.start, 1, 1, Phase.CONFIRM).training
+    evaluations = [planned.as_json() for planned in (*PLAN.evaluations, PlannedEvaluation("fine_tuning"))]
+    program = (
+        "import json, sys\nfrom study.plan.model import PlannedEvaluation\n"
+        "from study.provenance.identity import evaluation_code, training_code\n"
+        "training, evaluations = json.loads(sys.argv[1])\nfound = [training_code(training).hash]\n"
+        "found += [evaluation_code(PlannedEvaluation.from_json(e), training).hash for e in evaluations]\n"
+        "print(json.dumps([found, 'torch' in sys.modules]))"
+    )
+    command = [sys.executable, "-c", program, json.dumps([training, evaluations])]
+    done = subprocess.run(command, cwd=STUDY.parent, capture_output=True, text=True, check=True)
+    here = [evaluation_code(PlannedEvaluation.from_json(e), training).hash for e in evaluations]
+    assert json.loads(done.stdout) == [[training_code(training).hash, *here], False]

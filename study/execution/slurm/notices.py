@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from study.amounts import duration
+
 _GONE_AFTER_S = 60.0  # SLURM names one of several reasons, and another one a minute later
 
 
@@ -60,15 +62,9 @@ class Notices:
     def _close(self, key: tuple[str, ...], until: float) -> None:
         gone = self._open.pop(key)
         if gone.end:
-            self._lines.append(f"{gone.end} (it took {_duration(until - gone.since)})")
+            self._lines.append(f"{gone.end} (it took {duration(until - gone.since)})")
 
     def take(self) -> list[str]:
         """What is to be said now."""
         lines, self._lines = self._lines, []
         return lines
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
