@@ -108,35 +108,23 @@ def _orchestrate(
     if args.slots and executor.slots != args.slots:
         console.print(f"--slots changed nothing: the executor {executor.name} has {executor.slots}.")
     console.print(f"{plan.study}: {len(plan.arms)} arms, {executor.slots} runs at once, home {home.root}")
-    with Board(console, executor.slots) as board, PublisherProcess(home, plan.study) as publisher:
+    with Board(console, executor.slots) as board:
         board.say("Starting workers and looking at what is there")
         orchestrator = Orchestrator(plan, home, executor, lease, settings, board.show)
         gc.freeze()
         gc.enable()
         board.expect(ready.expected or forecast(plan, known_s=orchestrator.ledger.mean_costs_s()))
-        try:
-            progress = orchestrator.run()
-            was_stopped = study.stop.exists() or progress.is_over_budget or progress.halted is not None
-        except LeaseHeldError:
-            raise
-        except KeyboardInterrupt:
-            board.say("Stopping: what runs saves a checkpoint and leaves (Ctrl-C again: leave it running)")
-            progress, was_stopped = orchestrator.stop(), True
-            executor.close()
-        except BaseException:
-            executor.close()
-            raise
-        else:
-            executor.close()
-        if not was_stopped:
-            board.say("Writing tables and figures")
-            summary = _summary(home, plan.study)
-            lost = list(without_result(fruitless_arms(plan, progress.trials, progress.runs)))
-            if not progress.failures():
-                runs = [home.run_of(plan.study, run_id, phase) for run_id, (_, phase, _) in progress.runs.items()]
-                remember(study, runs, {**origin, "summary": summary, "lost": lost, "t": time.time()})
-            board.say("Publishing to MLflow")
-            has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
+        with PublisherProcess(home, plan.study) as publisher:
+            progress, was_stopped = _run(orchestrator, executor, board, study)
+            if not was_stopped:
+                board.say("Writing tables and figures")
+                summary = _summary(home, plan.study)
+                lost = list(without_result(fruitless_arms(plan, progress.trials, progress.runs)))
+                if not progress.failures():
+                    runs = [home.run_of(plan.study, run_id, phase) for run_id, (_, phase, _) in progress.runs.items()]
+                    remember(study, runs, {**origin, "summary": summary, "lost": lost, "t": time.time()})
+                board.say("Publishing to MLflow")
+                has_arrived = publisher.finish(_PUBLISHER_PATIENCE_S)
     if was_stopped:
         return _interrupted(progress)
     print(summary)
@@ -148,6 +136,23 @@ def _orchestrate(
             f"MLflow ({without_password(store_uri(home))}) has not received everything; when it works again: {command}"
         )
     return max(complain_of_losses(lost), _complain_of_failures(progress, study))
+
+
+def _run(orchestrator: Orchestrator, executor: Executor, board: Board, study: StudyPaths) -> tuple[Progress, bool]:
+    """Go on to the end, or until somebody stops it; says whether somebody did."""
+    try:
+        progress = orchestrator.run()
+        was_stopped = study.stop.exists() or progress.is_over_budget or progress.halted is not None
+    except LeaseHeldError:
+        raise  # its processes belong to a successor
+    except KeyboardInterrupt:
+        board.say("Stopping: what runs saves a checkpoint and leaves (Ctrl-C again: leave it running)")
+        progress, was_stopped = orchestrator.stop(), True
+    except BaseException:
+        executor.close()
+        raise
+    executor.close()
+    return progress, was_stopped
 
 
 def _executor(study: StudyPaths, site: Site, slots: int | None) -> Executor:

@@ -78,6 +78,7 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
         return guarded(lambda: _run(args), lambda: chosen_home(args))
     finally:
         apart.end()
+        gc.enable()
 
 
 _OF_A_START = ("--max-hours", "--take-over")
