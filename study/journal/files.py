@@ -147,6 +147,6 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno is not None:  # else it is no answer of the system
             error.filename = str(path)
         raise
