@@ -40,7 +40,9 @@ def outcome(state: RunState) -> dict[str, Any]:
         "dataset": " ".join(filter(None, datasets)),
         "cpu_model": started.get("cpu_model", ""),
         "python": started.get("python", ""),
-        "libraries": ", ".join(f"{name} {version}" for name, version in (started.get("libraries") or {}).items()),
+        "libraries": ", ".join(
+            f"{name} {version}" for name, version in sorted((started.get("libraries") or {}).items())
+        ),
         "start_t": float(started.get("t", math.nan)),
         "end_t": max((float(a.last_event["t"]) for a in state.attempts if a.last_event), default=math.nan),
         "reused": f"{state.reused['study']}/{state.reused['run_id']}" if state.reused else "",

@@ -80,12 +80,15 @@ class CodeAudit:
 
 
 def describe(found: Sequence[OtherCode]) -> str:
-    """Say of every changed file or library which bases, arms and evaluations it concerns, one line each."""
+    """Say of changed files and libraries which bases, arms and evaluations they concern; one line for equal ones."""
     concerned: dict[str, list[OtherCode]] = {}
     for result in found:
         for change in result.changes:
             concerned.setdefault(change, []).append(result)
-    return "\n".join(f"  - {change}: {_who(results)}" for change, results in concerned.items())
+    alike: dict[str, list[str]] = {}
+    for change, results in concerned.items():
+        alike.setdefault(_who(results), []).append(change)
+    return "\n".join(f"  - {', '.join(names)}: {who}" for who, names in alike.items())
 
 
 def targets(found: Sequence[OtherCode]) -> str:

@@ -103,6 +103,13 @@ def test_outcome_of_a_run_with_a_history(tmp_path: Path) -> None:
     assert math.isnan(outcome(RunState())["start_t"])
 
 
+def test_libraries_are_told_alike_in_whatever_order_they_were_recorded() -> None:
+    """Earlier code recorded them in another order, which is no other set of libraries."""
+    recorded = ({"torch": "2.14", "numpy": "2.4"}, {"numpy": "2.4", "torch": "2.14"})
+    attempts = [AttemptState(1, AttemptStatus.FINISHED, {}, started={"libraries": found}) for found in recorded]
+    assert {outcome(RunState((attempt,)))["libraries"] for attempt in attempts} == {"numpy 2.4, torch 2.14"}
+
+
 PAIRED = {
     "base_weights": "w", "order": "o", "augmentation": "a", "loaded_weights": "w", "loaded_moments": "m", "rows": "r",
     "views": "v", "sketch": [0.5, -1.25], "first_step": 1, "last_step": 80, "num_view_steps": 4,
