@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,16 +58,6 @@ def stored(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple
     uri = f"sqlite:///{paths.mlflow_db}"
     assert not publish(paths, "toy", MlflowTracker(uri, paths.mlartifacts)).problems
     return home, paths, uri
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copyfile(empty_store, folder / "mlflow.db")
-    server = Server(folder)
-    server.start()
-    yield server
-    server.kill()
 
 
 def test_both_routes_give_the_frames_of_the_journals(stored: tuple[StudyHome, HomePaths, str]) -> None:

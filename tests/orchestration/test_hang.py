@@ -8,25 +8,13 @@ import pytest
 
 from study.journal.heartbeat import Heartbeat, Stage
 from study.orchestration.hang import HangWatch
+from tests.fakes.clock import Clock
 
 TRAINING = Heartbeat(phase=Stage.TRAINING, step=5, num_steps=1000)
 STARTING = Heartbeat()
 EVALUATING = Heartbeat(phase=Stage.EVALUATING, what="knn-test-1a2b", step=80, num_steps=80)
 AFTERWARDS = Heartbeat(phase=Stage.TRAINING, step=80, num_steps=80)  # hands over its weights
 QUIET = [STARTING, EVALUATING, AFTERWARDS]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def lets(clock: Clock, watch: HangWatch, beat: Heartbeat, seconds: float, *, cpu=0.0, read=0.0, **options: bool):

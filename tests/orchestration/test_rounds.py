@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from study.orchestration.rounds import Rounds
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.fakes.clock import Clock
 
 
 def test_few_running_ones_are_looked_at_in_every_turn(clock: Clock) -> None:

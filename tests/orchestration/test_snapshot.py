@@ -14,16 +14,10 @@ from study.journal.replay import AttemptState
 from study.journal.summary import YOUNG_S, is_summed_up
 from study.orchestration.snapshot import Observer, RunStatus
 from study.paths import AttemptPaths, RunPaths
+from tests.fakes.clock import Clock
 
 STARTED = ("started", {"resumed_step": 0})
 FINISHED = ("finished", {})
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Processes:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -392,16 +392,6 @@ def test_a_study_that_was_made_anew_is_not_mixed_with_the_old_one(study: FakeStu
     run.finish(num_steps=3)
     store.publish(study.home)
     assert len(store.history(store.runs()[run.spec.run_id], "train/metric_0")) == 3
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copyfile(empty_store, folder / "mlflow.db")
-    server = Server(folder)
-    server.start()
-    yield server
-    server.kill()
 
 
 def test_a_real_server_is_looked_after_in_the_same_way(server: Server, tmp_path: Path) -> None:

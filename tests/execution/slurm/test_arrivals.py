@@ -9,18 +9,7 @@ import pytest
 
 from study.execution.slurm import arrivals
 from study.execution.slurm.arrivals import Arrivals, Round
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.fakes.clock import Clock
 
 
 def test_what_appears_is_seen_once(tmp_path: Path, clock: Clock) -> None:

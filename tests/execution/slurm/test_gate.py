@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from study.execution.slurm import gate
 from study.execution.slurm.gate import Gate, Persistence
 from study.execution.slurm.pauses import Pauses
 from study.execution.slurm.reasons import Obstacle, Reason
+from tests.fakes.clock import Clock
 
 LASTS, PASSES = (Reason(obstacle, "so", "because") for obstacle in (Obstacle.LASTING, Obstacle.PASSING))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def test_pauses_grow_to_a_limit_and_differ(clock: Clock) -> None:
