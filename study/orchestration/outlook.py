@@ -1,6 +1,7 @@
 """What is left of a study: what its plan needs, less what is there, and less what other studies of the home have.
 
-Read from files alone, without a lease: nothing is written, and a study that runs meanwhile is not disturbed.
+Read from files alone, without a lease; nothing is written but summaries, and a study that runs meanwhile is not
+disturbed.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Observer:
         Args:
             is_alive: whether the process of an attempt may still write.
             settle: finds out and writes down how an attempt ended; False when that is not known yet. Without it,
-                nothing is written.
+                nothing is written but summaries.
             site: the site file of the command, for advice.
             clock: seconds.
         """

@@ -12,6 +12,7 @@ from nbclient import NotebookClient
 
 from study.paths import StudyPaths
 from study.plan.model import Confirm
+from tests.fakes.folders import times_of
 from tests.fakes.study_home import StudyHome, make_plan
 
 ANALYSIS = Path(__file__).parents[2] / "analysis"
@@ -45,12 +46,6 @@ def test_defines_nothing(notebook: Path) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
-def files(folder: Path) -> dict[Path, int]:
-    """Files and when they were changed, but for the summaries, which any reader may leave beside a run."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {path: path.stat().st_mtime_ns for path in found if path.name != "summary"}
-
-
 @pytest.mark.parametrize("is_repeated", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "twice"])
 def test_all_draw_the_same_bytes_and_write_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_repeated: bool
@@ -61,7 +56,7 @@ def test_all_draw_the_same_bytes_and_write_nothing_else(
     folder = tmp_path / "figures"
     monkeypatch.setenv("STUDY_DIR", str(home.root))
     monkeypatch.setenv("FIGURES_DIR", str(folder))
-    before = files(home.root)
+    before = times_of(home.root)
     manager, _ = start_new_kernel(cwd=str(Path(__file__).parent))
     try:
         first = draw_all(manager, folder)
@@ -70,7 +65,7 @@ def test_all_draw_the_same_bytes_and_write_nothing_else(
             assert draw_all(manager, folder) == first
     finally:
         manager.shutdown_kernel(now=True)
-    assert files(home.root) == before
+    assert times_of(home.root) == before
     assert not StudyPaths(home.root).report.exists()
     manifest = json.loads(first["manifest.json"])
     assert {entry["section"] for entry in manifest["figures"].values()} == {path.stem for path in NOTEBOOKS}

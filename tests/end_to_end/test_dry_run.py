@@ -11,6 +11,7 @@ import pytest
 
 from study.cli import run_sweep
 from tests.fakes.command import Command, Sweep
+from tests.fakes.folders import times_of
 
 Rehearse = Callable[..., tuple[int, str, str]]
 
@@ -39,12 +40,12 @@ def phases(text: str) -> dict[str, str]:
 
 def test_a_finished_study_has_nothing_left_to_do(rehearse: Rehearse, finished: tuple[Sweep, Command]) -> None:
     home = finished[0].home_root
-    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    before = times_of(home)
     code, text, errors = rehearse()
     assert (code, errors) == (0, "")
     assert "Nothing is left to do: all that the plan asks for is there." in text and "Expected" not in text
     assert phases(text) == {"prepare": "3: 3 trained in this home already", "tune": "2: 2 done", "confirm": "6: 6 done"}
-    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+    assert times_of(home) == before
 
 
 def test_another_study_finds_what_the_home_has(rehearse: Rehearse) -> None:

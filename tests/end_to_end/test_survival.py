@@ -16,6 +16,7 @@ import pytest
 
 from study.journal.files import read_json
 from tests.fakes.command import ONE_MORE_EVALUATION, Command, Sweep, pid_of
+from tests.fakes.folders import times_of
 from tests.fakes.tiny_study import events_of, is_running, steps_of, wait_for, weights_of
 
 LONG = "continuation.epochs=6"  # a continuation takes seconds, so that it can be hit in the middle
@@ -49,12 +50,7 @@ def tables(sweep: Sweep) -> Mapping[str, bytes]:
 
 def copied(home: Path, target: Path) -> Path:
     """A copy of a home for a test that adds to it."""
-    return Path(shutil.copytree(home, target))
-
-
-def tree(home: Path) -> dict[str, int]:
-    """Every file of a home with the time of its last change."""
-    return {str(path): path.stat().st_mtime_ns for path in home.rglob("*")}
+    return Path(shutil.copytimes_of(home, target))
 
 
 def test_the_orchestrator_is_killed_and_its_runs_are_adopted(sweep: MakeSweep, finished: tuple[Sweep, Command]) -> None:
@@ -91,11 +87,11 @@ def test_a_finished_study_answers_again_without_starting_anything(finished: tupl
     study, command = finished
     check_complete(study)
     assert set(num_attempts(study).values()) == {1}
-    before = tree(study.home_root)
+    before = times_of(study.home_root)
     again = study.start()
     assert again.wait() == 0
     assert again.output and again.output.strip() in command.output
-    assert tree(study.home_root) == before
+    assert times_of(study.home_root) == before
 
 
 def test_an_added_evaluation_is_all_that_is_done(

@@ -23,6 +23,7 @@ from study.tracking.base import TrackerError
 from study.tracking.follow import follow
 from study.tracking.mlflow_tracker import MlflowTracker
 from study.tracking.publisher import Publisher
+from tests.fakes.folders import times_of
 from tests.fakes.memory_tracker import MemoryTracker
 from tests.fakes.mlflow_server import Server, wait_until
 from tests.fakes.mlflow_store import contents
@@ -272,7 +273,7 @@ def test_a_home_that_another_machine_sees_elsewhere_keeps_its_experiment(
 
 
 def test_a_copied_home_with_its_own_store_leaves_the_original_alone(study: FakeStudy, tmp_path: Path) -> None:
-    original = {file: file.stat().st_mtime_ns for file in study.home.root.rglob("*")}
+    original = times_of(study.home.root)
     shutil.copytree(study.home.root, tmp_path / "copy")
     copy = FakeStudy(HomePaths(tmp_path / "copy"))
     copy.paths.report.mkdir()
@@ -281,7 +282,7 @@ def test_a_copied_home_with_its_own_store_leaves_the_original_alone(study: FakeS
     summary = store.publish(copy.home)
     assert summary.experiment == "small"
     assert f"this home is a copy of {study.home.root}" in "\n".join(summary.notes)
-    assert {file: file.stat().st_mtime_ns for file in study.home.root.rglob("*")} == original
+    assert times_of(study.home.root) == original
     assert "report/report.html" in store.files(store.runs()["small"])
     assert store.publish(copy.home).num_published == 0
 
