@@ -50,7 +50,7 @@ def tables(sweep: Sweep) -> Mapping[str, bytes]:
 
 def copied(home: Path, target: Path) -> Path:
     """A copy of a home for a test that adds to it."""
-    return Path(shutil.copytimes_of(home, target))
+    return Path(shutil.copytree(home, target))
 
 
 def test_the_orchestrator_is_killed_and_its_runs_are_adopted(sweep: MakeSweep, finished: tuple[Sweep, Command]) -> None:
