@@ -89,9 +89,11 @@ class LocalExecutor(Executor):
         self._send(signal.SIGKILL, attempt)
 
     def ending(self, attempt: AttemptState) -> Ending | None:
-        """How an attempt ended: its exit code tells when it could not write that down."""
+        """How an attempt ended: its exit code, which comes a moment later, tells when it could not write that down."""
         self._forget_dead()
         ending = super().ending(attempt)
+        if ending is not None and ending.kind is EndKind.LOST and _key(attempt) in self._processes:
+            return None
         if ending is None or ending.kind is not EndKind.LOST or _key(attempt) not in self._unwritable:
             return ending
         return Ending(EndKind.DISK, f"it could not write to {describe_place(Path(attempt.job['request']['home']))}")

@@ -348,8 +348,8 @@ def test_a_process_that_cannot_even_write_how_it_ended(executor: LocalExecutor, 
         wait_for(lambda: not is_running(pid_of(attempt)), "its end")
         state = replay_attempt(attempt)
         assert not executor.is_alive(state)
-        ending = executor.ending(state)
-        assert state.status is AttemptStatus.STARTED and ending is not None and ending.kind is EndKind.DISK
+        ending = wait_for(lambda: executor.ending(state), "its exit code")
+        assert state.status is AttemptStatus.STARTED and ending.kind is EndKind.DISK
         assert f"could not write to the file system mounted at {disk} (0.0 MB of 16.0 MB free)" in ending.message
         reason = reason_to_give_up([replace(state, verdict=ending)])
         assert reason is not None and "start the same command again" in reason
