@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("slurm/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/*.md")])
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_resolve(document):
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
     local = [target for target in targets if not re.match(r"[a-z]+:", target)]
@@ -33,3 +33,9 @@ def test_requirements_name_what_is_imported():
     foreign = {m for m in imported if m not in standard and m not in ("study", "analysis")}
     missing = sorted(m for m in foreign if names.get(m, m).lower() not in required)
     assert missing == []
+
+
+def test_every_package_is_in_the_guide():
+    """`study/README.md` has a line for each folder, and no line for one that there is not."""
+    packages = {path.parent.name for path in (ROOT / "study").glob("*/__init__.py")}
+    assert set(re.findall(r"\[(\w+)/\]\(\1\)", (ROOT / "study" / "README.md").read_text())) == packages
