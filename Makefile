@@ -18,17 +18,18 @@ demo: $(VENV)/.installed data  ## run the main job: sweeps/ablation.yaml
 	$(BIN)/python study/run_sweep.py sweeps/ablation.yaml
 
 # What computes comes first; whole studies and the cluster wait often, so that they go on side by side.
+SLOWEST := --durations=25 --durations-min=5
 SLOW_FIRST := tests/worker tests/orchestration tests/execution tests/analysis
 test: $(VENV)/.installed-tests data  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(SLOW_FIRST) tests \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SLOWEST) -n 3 --dist loadfile --no-loadscope-reorder $(SLOW_FIRST) tests \
 	  --ignore=tests/end_to_end --ignore=tests/slurm
 	$(MAKE) --jobs=2 --output-sync=target test-studies test-cluster
 
 test-studies:
-	$(BIN)/python -m pytest tests/end_to_end
+	$(BIN)/python -m pytest $(SLOWEST) tests/end_to_end
 
 test-cluster:
-	$(BIN)/python -m pytest tests/slurm
+	$(BIN)/python -m pytest $(SLOWEST) tests/slurm
 
 test-slow: $(VENV)/.installed-tests data  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
