@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
 
 T = TypeVar("T")
+_LOOK_EVERY_S = 0.5
 
 
 class Apart:
@@ -56,13 +60,21 @@ def _start() -> ProcessPoolExecutor:
     from multiprocessing import get_context
 
     sys.stdout.flush()  # or the child would say again what is still to be said
-    return ProcessPoolExecutor(1, get_context("fork"), initializer=_begin)
+    return ProcessPoolExecutor(1, get_context("fork"), initializer=_begin, initargs=(os.getpid(),))
 
 
-def _begin() -> None:
-    """Leave Ctrl-C to the parent, which it reaches as well, and which ends its child."""
+def _begin(parent: int) -> None:
+    """Leave Ctrl-C to the parent, which it reaches as well, and which ends its child; do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.enable()
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has been killed, and can no longer end it."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os._exit(1)
 
 
 apart = Apart()

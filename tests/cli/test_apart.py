@@ -20,7 +20,7 @@ from study.paths import HomePaths
 from study.plan.load import load_plans
 from study.plan.site import Site
 from tests.fakes.sweep_file import TEXT, edited
-from tests.fakes.tiny_study import tiny_plan
+from tests.fakes.tiny_study import is_running, tiny_plan, wait_for
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -89,3 +89,15 @@ def test_work_that_nobody_waits_for_any_more_is_given_up() -> None:
     apart.end()
     assert waiting.done() and not multiprocessing.active_children()
     assert apart(int) == 0, "and a new child serves what comes next"
+
+
+def test_a_child_does_not_outlive_a_killed_parent() -> None:
+    program = (
+        "import os, time\nfrom functools import partial\nfrom study.cli.apart import apart\n"
+        "print(apart(os.getpid), flush=True)\napart(partial(time.sleep, 600))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    wait_for(lambda: not is_running(child), "the end of the child")
