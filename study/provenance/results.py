@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from study.errors import UserError
-from study.journal.events import read_events
-from study.journal.files import read_json, read_json_or_none
-from study.paths import HomePaths, RunPaths
+from study.journal.files import read_json
+from study.journal.replay import RunState
+from study.journal.side_by_side import side_by_side
+from study.journal.summary import final_state
+from study.paths import HomePaths
 from study.plan.identity import arm_of
 from study.plan.model import Plan
 from study.provenance.identity import CodeIdentity
@@ -116,30 +118,29 @@ def code_of_study(home: HomePaths, name: str) -> CodeOfStudy:
     bases = [home.base(base_spec(plan, seed).run_id) for seed in plan.base_seeds]
     results: list[ResultCode] = []
     commits: dict[str, tuple[str, Mapping[str, str]]] = {}
-    for run in (*bases, *study.existing_runs()):
-        found = list(_results(run))
+    runs = [*(run for run in bases if run.spec.exists()), *study.existing_runs()]
+    for run, (_, state) in zip(runs, side_by_side(final_state, runs), strict=True):
+        found = list(_results(run.root.name, state))
         results += found
-        if found and (commit := _commit(run)) is not None:
+        if found and (commit := _commit(state)) is not None:
             commits[run.root.name] = commit
     versions = {code: kept(home, code) for code in dict.fromkeys(result.code for result in results)}
     return CodeOfStudy(name, tuple(results), versions, commits)
 
 
-def _results(run: RunPaths) -> Iterator[ResultCode]:
-    trained = read_json_or_none(run.trained)
-    if trained is None:
+def _results(run_id: str, state: RunState) -> Iterator[ResultCode]:
+    if state.trained is None:
         return
-    yield ResultCode(run.root.name, None, str(trained["code"]))
-    for file in sorted(run.evaluations.glob("*.json")):
-        record = read_json(file)
-        code = str(record.get("code", trained["code"]))
-        yield ResultCode(run.root.name, str(record["evaluation"]["name"]), code)
+    trained = str(state.trained["code"])
+    yield ResultCode(run_id, None, trained)
+    for _, record in sorted(state.evaluations.items()):
+        yield ResultCode(run_id, str(record["evaluation"]["name"]), str(record.get("code", trained)))
 
 
-def _commit(run: RunPaths) -> tuple[str, Mapping[str, str]] | None:
+def _commit(state: RunState) -> tuple[str, Mapping[str, str]] | None:
     """The commit that the attempt which trained was started from."""
-    attempt = run.attempt(int(read_json(run.trained)["attempt"]))
-    started = next((event for event in read_events(attempt.events) if event["event"] == "started"), None)
+    number = None if state.trained is None else int(state.trained["attempt"])
+    started = next((attempt.started for attempt in state.attempts if attempt.number == number), None)
     if started is None or not started.get("commit"):
         return None
     return str(started["commit"]), started.get("uncommitted", {})
