@@ -16,6 +16,9 @@ from collections.abc import Callable
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from study.cli.common import fault_of_component
+from study.errors import StudyError, UserError
+
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
 
@@ -39,7 +42,7 @@ class Apart:
         if self._child is None:
             self._child = _start()
             atexit.register(self.end)
-        self._asked.append(self._child.submit(work))
+        self._asked.append(self._child.submit(_do, work))
         return self._asked[-1]
 
     def end(self) -> None:
@@ -53,6 +56,19 @@ class Apart:
                 process.terminate()
         self._child.shutdown()
         self._child, self._asked = None, []
+
+
+def _do(work: Callable[[], T]) -> T:
+    """What `work` returns; errors lose their tracebacks on the way home, so that faults of components are told here."""
+    try:
+        return work()
+    except StudyError:
+        raise
+    except Exception as error:
+        told = fault_of_component(error)
+        if told is None:
+            raise
+        raise UserError(told) from None
 
 
 def _start() -> ProcessPoolExecutor:

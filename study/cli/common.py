@@ -86,12 +86,18 @@ def guarded(run: Callable[[], int], home: Callable[[], HomePaths | None]) -> int
         return FINISHED
     except Exception as error:
         trouble = _trouble(error, home()) if isinstance(error, OSError) else None
-        if trouble is None and not os.environ.get(_TRACEBACK):
-            place = registry.place_of(error)
-            trouble = f"{place}: {registry.told(error)} ({_TRACEBACK}=1 shows how it got there)" if place else None
+        trouble = trouble or fault_of_component(error)
         if trouble is None:
             raise
         return _complain(trouble)
+
+
+def fault_of_component(error: Exception) -> str | None:
+    """Where in a component's file an error came up, and what it is; None: elsewhere, or its traceback is wanted."""
+    place = registry.place_of(error)
+    if not place or os.environ.get(_TRACEBACK):
+        return None
+    return f"{place}: {registry.told(error)} ({_TRACEBACK}=1 shows how it got there)"
 
 
 def complain_of_losses(arms: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,3 +102,36 @@ def test_a_child_does_not_outlive_a_killed_parent() -> None:
         child = int(parent.stdout.readline())
         parent.kill()
     wait_for(lambda: not is_running(child), "the end of the child")
+
+
+SOURCE = """
+class Own(Exception):
+    def __init__(self, a, b):
+        super().__init__(a)
+
+def fail(kind):
+    raise Own("of my own", 2) if kind == "own" else ValueError("of my own")
+"""
+
+
+@pytest.mark.parametrize("kind", ["own", "plain"])
+def test_a_fault_of_a_component_is_told_with_its_place(kind: str) -> None:
+    """Its traceback stays in the child, and an exception that cannot be pickled as well; the line is known."""
+    name = "Own" if kind == "own" else "ValueError"
+    told = f"study/criteria/mine.py, line 7, in fail: {name}: of my own (STUDY_TRACEBACK=1 shows how it got there)"
+    with pytest.raises(UserError) as caught:
+        apart(partial(_fail, kind))
+    assert str(caught.value) == told
+
+
+def test_its_traceback_is_there_for_whoever_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDY_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="of my own") as caught:
+        apart(partial(_fail, "plain"))
+    assert "line 7, in fail" in str(caught.value.__cause__)
+
+
+def _fail(kind: str) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(SOURCE, str(ROOT / "study" / "criteria" / "mine.py"), "exec"), names)
+    names["fail"](kind)
