@@ -137,12 +137,13 @@ def submit(
     home: HomePaths, run: RunPaths, spec: RunSpec, evaluations: Sequence[EvaluationRequest],
     executor: Executor, *, study: str, data_folder: Path, checkpoint_every_s: float,
     pruning: Mapping[str, Any] | None = None, num_processes: int = 1,
-    evaluation_folders: Mapping[str, Path] | None = None, log_every: int | None = None,
+    evaluation_folders: Mapping[str, Path] | None = None, log_every: int | None = None, num_seen: int | None = None,
 ) -> None:  # fmt: skip
     """Start the next attempt at a run.
 
     `evaluation_folders` are the folders of evaluations that have a dataset of their own, by name; `log_every` is how
-    many steps lie between two that the journal keeps, None the usual number.
+    many steps lie between two that the journal keeps, None the usual number. Where there are more attempts than
+    `num_seen`, on which the decision was taken, another study has seen to the run, and nothing is started.
 
     Raises:
         HomeError: the run's folder holds another spec.
@@ -152,6 +153,8 @@ def submit(
     run.stop.unlink(missing_ok=True)
     code = code_for(home, spec, evaluations)
     existing = run.existing_attempts()
+    if num_seen is not None and len(existing) > num_seen:
+        return
     attempt = run.attempt(existing[-1].number + 1 if existing else 1)
     try:
         attempt.root.mkdir()

@@ -214,8 +214,10 @@ class Orchestrator:
                 phase = Phase(spec.labels["phase"])
                 run = self._paths(spec, phase)
                 self._rounds.tell([spec.run_id])
+                num_seen = None
                 if phase is Phase.PREPARE:
                     self._look(spec.run_id)
+                    num_seen = self._ledger[spec.run_id].num_attempts
                     if self._ledger.status(spec.run_id) is not RunStatus.WAITING:
                         return  # another study of the home has seen to it
                 if phase is not Phase.PREPARE and self._trained and self._trained.take_over(run, spec, evaluations):
@@ -225,7 +227,7 @@ class Orchestrator:
                     study=self._plan.study, data_folder=self._settings.data_folder,
                     checkpoint_every_s=self._settings.checkpoint_every_s,
                     num_processes=self._settings.num_processes, pruning=pruning, log_every=self._settings.log_every,
-                    evaluation_folders=self._settings.evaluation_folders,
+                    evaluation_folders=self._settings.evaluation_folders, num_seen=num_seen,
                 )  # fmt: skip
             case Ask(arm):
                 self._searches[arm].ask()

@@ -21,7 +21,7 @@ from study.paths import AttemptPaths, HomePaths
 from study.plan.model import Confirm, Plan, PlannedEvaluation
 from study.search.trial import Trial, TrialState
 from tests.fakes.study_home import make_plan
-from tests.fakes.tiny_study import Nowhere, pretraining, submit
+from tests.fakes.tiny_study import Nowhere, data_folder, pretraining, submit
 
 
 class TestPlan:
@@ -179,6 +179,14 @@ class TestOrphans:
 
 
 class TestSubmit:
+    def test_a_base_that_another_study_has_started_since_it_was_looked_at(self, home: HomePaths) -> None:
+        first = submit(home, pretraining(1), Nowhere())
+        again = {"study": "two", "data_folder": data_folder(), "checkpoint_every_s": 1.0}
+        actions.submit(home, first.run, pretraining(1), (), Nowhere(), num_seen=0, **again)
+        assert len(first.run.existing_attempts()) == 1
+        actions.submit(home, first.run, pretraining(1), (), Nowhere(), num_seen=1, **again)
+        assert len(first.run.existing_attempts()) == 2, "its own next attempt"
+
     def test_intent_and_acknowledgement(self, home: HomePaths) -> None:
         seen = {}
 
