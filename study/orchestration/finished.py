@@ -64,7 +64,7 @@ def recall(home: HomePaths, text: str, overrides: Sequence[str], code: str) -> l
         code: what `code_seen` says now.
 
     Returns:
-        None when some of them are not finished, or anything has moved since.
+        None when some of them are not finished, or left in the middle of the end, or anything has moved since.
     """
     found = []
     for file in sorted(home.root.glob("*/finished.json")):
@@ -74,6 +74,8 @@ def recall(home: HomePaths, text: str, overrides: Sequence[str], code: str) -> l
             continue  # the long way finds out what is done, and writes the file anew
         if (record.get("text"), record.get("given")) == (text, list(overrides)):
             study = StudyPaths(file.parent)
+            if study.lease.exists():  # its orchestrator publishes the last news, or was killed over that
+                return None
             if record.get("code") != code or record["seen"] != _seen(study, record["runs"]):
                 return None
             found.append(record)

@@ -86,6 +86,14 @@ def test_what_was_edited_while_the_study_ran_ends_it(home: HomePaths, tmp_path: 
     assert said(home) is None
 
 
+def test_an_orchestrator_that_was_killed_over_its_last_words_is_followed_by_another(home: HomePaths) -> None:
+    """Its lease is still there, and perhaps MLflow has not got all."""
+    home.study("tiny").lease.touch()
+    assert said(home) is None
+    home.study("tiny").lease.unlink()
+    assert said(home) is not None
+
+
 def test_an_edit_of_equal_length_at_once_is_seen(home: HomePaths, tmp_path: Path) -> None:
     file = tmp_path / "checkout/study/criteria/mine.py"
     before = file.stat()
