@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from study.cli.common import fault_of_component
 from study.errors import StudyError, UserError
+from study.orchestration.typed import same_command
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -35,15 +36,31 @@ class Apart:
 
     def __call__(self, work: Callable[[], T]) -> T:
         """What `work`, which can be pickled as well as its result, returns or raises."""
-        return self.begin(work).result()
+        return self.begin(work)()
 
-    def begin(self, work: Callable[[], T]) -> Future[T]:
-        """The same, to be waited for later."""
+    def begin(self, work: Callable[[], T]) -> Callable[[], T]:
+        """The same, begun now: what is returned waits for it.
+
+        Raises:
+            UserError: when waiting; the child was killed, as a machine without memory does.
+        """
         if self._child is None:
             self._child = _start()
             atexit.register(self.end)
-        self._asked.append(self._child.submit(_do, work))
-        return self._asked[-1]
+        asked = self._child.submit(_do, work)
+        self._asked.append(asked)
+
+        def wait() -> T:
+            from concurrent.futures import BrokenExecutor
+
+            try:
+                return asked.result()
+            except BrokenExecutor:
+                killed = "the process that checks the study for this command was killed, perhaps for lack of memory"
+                again = f"make room and start the same command again, nothing is lost: {same_command()}"
+                raise UserError(f"{killed} (`dmesg` says so); {again}") from None
+
+        return wait
 
     def end(self) -> None:
         """Let the child go, and its memory; what it has not done yet is given up."""

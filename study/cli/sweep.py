@@ -71,9 +71,9 @@ def run_sweep(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--take-over", action="store_true", help="take the lease from an orchestrator on a dead host")
     parser.add_argument("--accept-code-change", action="store_true", help="go on although the code has changed")
     args = parser.parse_intermixed_args(argv)
-    gc.disable()  # until all that is known has been read: looking for garbage among it takes as long
     if wrong := _without_use(args):
         parser.error(wrong)
+    gc.disable()  # until all that is known has been read: looking for garbage among it takes as long
     try:
         return guarded(lambda: _run(args), lambda: chosen_home(args))
     finally:
@@ -125,12 +125,13 @@ def _run(args: argparse.Namespace) -> int:
             loading = apart.begin(load)
             import_module("study.cli.orchestrate")  # what comes next, meanwhile
 
-            plans = loading.result()
+            plans = loading()
     if args.freeze is not None:
         for path in _freeze(plans, from_user(args.freeze)):
             print(path)
         return FINISHED
-    with _doing(console, "Checking images, checkpoint, site and disk"):
+    timing = "" if args.dry_run else ", timing a few training steps"
+    with _doing(console, f"Checking images, checkpoint, site and disk{timing}"):
         from study.orchestration.readiness import Start
 
         start = Start(

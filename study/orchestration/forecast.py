@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from study.orchestration.progress import Progress
+from study.orchestration.snapshot import RunStatus
 from study.plan.expand import base_spec, required_evaluations, run_spec
 from study.plan.model import Component, Phase, Plan
 
 _PROBE_STEPS, _PROBE_S = 3, 10.0
 _PROBE_PIXELS, _LEAST_IMAGES = 1_000_000, 8  # fewer images than a batch has when they are large
+_WORTH_RUNS = 8  # the estimate counts like so many runs
 _EVALUATION_STEPS = 15  # an evaluation has been seen to cost about as much as this many training steps
 
 
@@ -47,8 +49,15 @@ class Forecast:
         return done
 
     def updated(self, progress: Progress) -> Forecast:
-        """With what completed runs really took in place of the estimate."""
-        return replace(self, seconds={**self.seconds, **progress.ledger.mean_costs_s()})
+        """With what completed runs really took, which counts the more the more there are.
+
+        The first of a phase say little about the others: an arm that is not continued costs a fraction of the rest.
+        """
+        seconds = dict(self.seconds)
+        for phase, mean_s in progress.ledger.mean_costs_s().items():
+            share = (count := progress.ledger.count(RunStatus.COMPLETED, phase)) / (count + _WORTH_RUNS)
+            seconds[phase] = share * mean_s + (1 - share) * self.seconds[phase]
+        return replace(self, seconds=seconds)
 
 
 NOTHING = Forecast(*(dict.fromkeys(Phase, 0) for _ in range(4)))  # of a plan of which nothing is left

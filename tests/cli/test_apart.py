@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -88,8 +89,17 @@ def test_work_that_nobody_waits_for_any_more_is_given_up() -> None:
     """As after Ctrl-C during a download: the command ends at once."""
     waiting = apart.begin(partial(time.sleep, 600))
     apart.end()
-    assert waiting.done() and not multiprocessing.active_children()
+    assert not multiprocessing.active_children()
+    with pytest.raises(UserError):
+        waiting()
     assert apart(int) == 0, "and a new child serves what comes next"
+
+
+def test_a_child_that_is_killed_is_told_in_one_message() -> None:
+    with pytest.raises(UserError, match=r"was killed, perhaps for lack of memory .*the same command again"):
+        apart(partial(os._exit, 9))
+    apart.end()
+    assert apart(int) == 0
 
 
 def test_a_child_does_not_outlive_a_killed_parent() -> None:
